@@ -1,0 +1,220 @@
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "cli.h"
+#include "id.h"
+#include "io.h"
+#include "units.h"
+
+static const char *tool_name = "pc-tools";
+
+void
+cli_start(const char *tool)
+{
+	tool_name = tool;
+	if (io_guard_standard() == -1)
+		_exit(EXIT_LATER);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void
+add_escaped(struct buf *out, const char *s)
+{
+	static const char hex[] = "0123456789abcdef";
+	unsigned char c;
+
+	for (; (c = (unsigned char)*s) != '\0'; s++) {
+		if (c >= 0x20 && c < 0x7f && c != '\\') {
+			buf_add_char(out, (char)c);
+			continue;
+		}
+		buf_add_str(out, "\\x");
+		buf_add_char(out, hex[c >> 4]);
+		buf_add_char(out, hex[c & 15]);
+	}
+}
+
+void
+cli_warn(const char *object, const char *reason)
+{
+	struct buf line = { 0 };
+
+	buf_add_str(&line, tool_name);
+	buf_add_str(&line, ": ");
+	if (object != NULL) {
+		add_escaped(&line, object);
+		buf_add_str(&line, ": ");
+	}
+	add_escaped(&line, reason);
+	buf_add_char(&line, '\n');
+	if (!buf_failed(&line))
+		(void)io_write_all(STDERR_FILENO, line.data, line.len);
+	buf_free(&line);
+}
+
+_Noreturn void
+cli_fail(int status, const char *object, const char *reason)
+{
+	cli_warn(object, reason);
+	exit(status);
+}
+
+_Noreturn void
+cli_fail_errno(const char *object)
+{
+	int error = errno;
+
+	cli_fail(error == EINVAL || error == ENOTDIR || error == ELOOP ||
+	    error == ENAMETOOLONG ? EXIT_NEVER : EXIT_LATER,
+	    object, strerror(error));
+}
+
+_Noreturn void
+cli_help(const char *text)
+{
+	cli_out(span_of(text));
+	exit(EXIT_YES);
+}
+
+_Noreturn void
+cli_version(void)
+{
+	cli_out(span_of(tool_name));
+	cli_out(span_of(" " PC_VERSION "\n"));
+	exit(EXIT_YES);
+}
+
+_Noreturn void
+cli_usage(const char *reason)
+{
+	cli_fail(EXIT_NEVER, "usage", reason);
+}
+
+int64_t
+cli_duration(const char *option, const char *arg)
+{
+	int64_t ms;
+
+	if (units_parse_duration(arg, &ms) == -1)
+		cli_fail(EXIT_NEVER, option,
+		    "not a duration like 250ms, 10s, 5m, 1h");
+	return ms;
+}
+
+uint64_t
+cli_size(const char *option, const char *arg)
+{
+	uint64_t bytes;
+
+	if (units_parse_size(arg, &bytes) == -1)
+		cli_fail(EXIT_NEVER, option, "not a size like 512, 64K, 10M");
+	return bytes;
+}
+
+uint64_t
+cli_number(const char *option, const char *arg, uint64_t max)
+{
+	uint64_t value;
+
+	if (units_parse_number(arg, max, &value) == -1)
+		cli_fail(EXIT_NEVER, option, "not a number in range");
+	return value;
+}
+
+const char *
+cli_queue_dir(const char *option)
+{
+	const char *dir = option;
+
+	if (dir == NULL)
+		dir = getenv("PAPERCLIP_BRIDGE_QUEUE_DIR");
+	if (dir == NULL || *dir == '\0')
+		cli_usage("no queue: give -q DIR or "
+		    "set PAPERCLIP_BRIDGE_QUEUE_DIR");
+	return dir;
+}
+
+uint64_t
+cli_env_number(const char *name, uint64_t fallback, uint64_t max)
+{
+	const char *text = getenv(name);
+	char *end;
+	double value;
+
+	if (text == NULL || *text == '\0')
+		return fallback;
+	value = strtod(text, &end);
+	if (*end != '\0' || !isfinite(value) || value <= 0)
+		return fallback;
+	return value < (double)max ? (uint64_t)value : max;
+}
+
+volatile sig_atomic_t cli_stop;
+
+static void
+note_stop(int signo)
+{
+	cli_stop = signo;
+}
+
+void
+cli_catch_stop(sigset_t *unblocked)
+{
+	struct sigaction sa = { .sa_handler = note_stop };
+	sigset_t stop;
+
+	sigemptyset(&sa.sa_mask);
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGINT, &sa, NULL);
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	sigaddset(&stop, SIGINT);
+	sigprocmask(SIG_BLOCK, &stop, unblocked);
+	sigdelset(unblocked, SIGTERM);
+	sigdelset(unblocked, SIGINT);
+}
+
+const char *
+cli_id(const char *arg)
+{
+	if (!id_is_valid(span_of(arg)))
+		cli_fail(EXIT_NEVER, arg, "not a request id");
+	return arg;
+}
+
+void
+cli_add_header(struct record *r, char *arg)
+{
+	struct record_header *h = &r->headers[r->nheaders];
+	char *colon = strchr(arg, ':'), *p;
+
+	if (colon == NULL || r->nheaders == RECORD_HEADERS_MAX)
+		cli_fail(EXIT_NEVER, "-H", "not 'name: value', or too many");
+	h->name = (struct span){ arg, (size_t)(colon - arg) };
+	for (p = arg; p < colon; p++)
+		if (*p >= 'A' && *p <= 'Z')
+			*p = (char)(*p | 32);
+	for (p = colon + 1; *p == ' ' || *p == '\t'; p++)
+		continue;
+	h->value = span_of(p);
+	while (h->value.n > 0 && (p[h->value.n - 1] == ' ' ||
+	    p[h->value.n - 1] == '\t'))
+		h->value.n--;
+	if (!header_name_is_valid(h->name) ||
+	    !header_value_is_valid(h->value) || !utf8_is_valid(h->value))
+		cli_fail(EXIT_NEVER, "-H", "not a valid header");
+	r->nheaders++;
+}
+
+void
+cli_out(struct span data)
+{
+	if (io_write_all(STDOUT_FILENO, data.p, data.n) == -1)
+		cli_fail(EXIT_LATER, "stdout", strerror(errno));
+}

@@ -1,0 +1,69 @@
+/*
+ * cli.h - what every tool says and takes alike (interface: exit statuses,
+ * messages, options).  The only code besides main() that prints or exits.
+ */
+#ifndef CLI_H
+#define CLI_H
+
+#include <signal.h>
+#include <stdint.h>
+
+#include "record.h"
+
+enum {
+	EXIT_YES = 0,		/* done */
+	EXIT_NO = 1,		/* the tool's own no */
+	EXIT_UNKNOWN = 2,	/* outcome unknown: do not repeat blindly */
+	EXIT_NEVER = 100,	/* will fail again: usage, input, configuration */
+	EXIT_LATER = 111	/* may succeed later: system, peer, time-out */
+};
+
+/* First call of main: descriptors 0 to 2 open, SIGPIPE ignored, the name. */
+void cli_start(const char *tool);
+
+/*
+ * `tool: object: reason` on stderr, one line, foreign bytes escaped; object
+ * may be NULL.  cli_fail exits with status.
+ */
+void cli_warn(const char *object, const char *reason);
+_Noreturn void cli_fail(int status, const char *object, const char *reason);
+
+/* The same with strerror(errno); 111, except 100 for what stays wrong. */
+_Noreturn void cli_fail_errno(const char *object);
+
+/*
+ * What -h prints is the synopsis and a line an option; a wrong command line
+ * gets one line and status 100.
+ */
+_Noreturn void cli_help(const char *text);
+_Noreturn void cli_version(void);
+_Noreturn void cli_usage(const char *reason);
+
+/* Option arguments, or exit 100 naming the option. */
+int64_t cli_duration(const char *option, const char *arg);	/* ms */
+uint64_t cli_size(const char *option, const char *arg);		/* bytes */
+uint64_t cli_number(const char *option, const char *arg, uint64_t max);
+
+/* -q, else $PAPERCLIP_BRIDGE_QUEUE_DIR, else exit 100. */
+const char *cli_queue_dir(const char *option);
+
+/* A positive number from the environment, else fallback (protocol 4). */
+uint64_t cli_env_number(const char *name, uint64_t fallback, uint64_t max);
+
+/*
+ * TERM and INT are blocked from here on and set cli_stop to their number
+ * when unblocked (for ppoll and epoll_pwait) lets them through.
+ */
+extern volatile sig_atomic_t cli_stop;
+void cli_catch_stop(sigset_t *unblocked);
+
+/* An operand that must be a request id, or exit 100. */
+const char *cli_id(const char *arg);
+
+/* 'name: value', checked and lower-cased (in arg itself), or exit 100. */
+void cli_add_header(struct record *r, char *arg);
+
+/* All of it to stdout, or exit 111 (the reader has gone, the disk is full). */
+void cli_out(struct span data);
+
+#endif

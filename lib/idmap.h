@@ -1,0 +1,37 @@
+/*
+ * idmap.h - a hash table keyed by request id.  Intrusive: the node lives in
+ * the user's own struct, so the table never allocates for an entry.
+ */
+#ifndef IDMAP_H
+#define IDMAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct idmap_node {
+	const char *id;			/* NUL-terminated, owned by the user */
+	struct idmap_node *next;	/* private */
+	uint32_t hash;			/* private */
+};
+
+/* Zeroed is empty. */
+struct idmap {
+	struct idmap_node **buckets;
+	size_t nbuckets, count;
+};
+
+/* node->id must be set and must not be in the map.  0, or -1 with ENOMEM. */
+int idmap_add(struct idmap *m, struct idmap_node *node);
+
+struct idmap_node *idmap_get(const struct idmap *m, const char *id);
+
+/* Takes it out; NULL if it is not there. */
+struct idmap_node *idmap_take(struct idmap *m, const char *id);
+
+/* Any node; NULL when empty.  For emptying the map. */
+struct idmap_node *idmap_any(const struct idmap *m);
+
+void idmap_free(struct idmap *m);	/* the table, not the nodes */
+
+#endif

@@ -1,0 +1,63 @@
+#include "io.h"
+#include "lines.h"
+
+#define CHUNK 65536
+
+ssize_t
+lines_fill(struct lines *l)
+{
+	if (l->at > 0) {
+		buf_consume(&l->in, l->at);
+		l->scanned -= l->at;
+		l->at = 0;
+	}
+	if (l->in.len == 0)
+		buf_reset(&l->in, 4 * CHUNK);
+	return io_read_some(l->fd, &l->in, CHUNK);
+}
+
+enum lines_result
+lines_next(struct lines *l, struct span *line)
+{
+	const char *from = l->in.data + l->scanned, *end;
+	bool skipped;
+
+	for (;;) {
+		if (l->scanned == l->in.len)
+			end = NULL;
+		else
+			end = memchr(from, '\n', l->in.len - l->scanned);
+		if (end == NULL)
+			break;
+		*line = (struct span){ l->in.data + l->at,
+		    (size_t)(end - l->in.data) - l->at };
+		skipped = l->skipping;
+		l->skipping = false;
+		l->at += line->n + 1;
+		l->scanned = l->at;
+		if (!skipped)
+			return line->n > l->max ? LINES_TOO_LONG : LINES_LINE;
+		from = l->in.data + l->scanned;
+	}
+	l->scanned = l->in.len;
+	if (l->in.len - l->at <= l->max)
+		return LINES_NONE;
+	l->at = l->in.len;
+	if (l->skipping)
+		return LINES_NONE;
+	l->skipping = true;
+	return LINES_TOO_LONG;
+}
+
+bool
+lines_last(struct lines *l, struct span *line)
+{
+	*line = (struct span){ l->in.data + l->at, l->in.len - l->at };
+	return line->n > 0 && !l->skipping;
+}
+
+void
+lines_free(struct lines *l)
+{
+	buf_free(&l->in);
+}

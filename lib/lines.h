@@ -1,0 +1,35 @@
+/* lines.h - bounded lines out of a descriptor, many to a read. */
+#ifndef LINES_H
+#define LINES_H
+
+#include <sys/types.h>
+
+#include "buf.h"
+
+/* Zeroed but for fd and max (bytes of the longest line taken). */
+struct lines {
+	int fd;
+	size_t max;
+	struct buf in;
+	size_t at, scanned;	/* private: start of the next line, how far looked */
+	bool skipping;		/* private: inside a line that is too long */
+};
+
+enum lines_result {
+	LINES_NONE,		/* no complete line: lines_fill() */
+	LINES_LINE,
+	LINES_TOO_LONG		/* said once; the rest of it is skipped */
+};
+
+/* One read.  Bytes, 0 at end of file, -1 with errno. */
+ssize_t lines_fill(struct lines *l);
+
+/* The next line without its newline; it holds until the next lines_fill. */
+enum lines_result lines_next(struct lines *l, struct span *line);
+
+/* After the end of file: what follows the last newline; false if nothing. */
+bool lines_last(struct lines *l, struct span *line);
+
+void lines_free(struct lines *l);
+
+#endif

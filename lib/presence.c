@@ -1,0 +1,246 @@
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "io.h"
+#include "presence.h"
+#include "units.h"
+
+#define LOCK_FILE "gateway.lock"
+#define PID_FILE "server.pid"
+#define READY_FILE "ready.json"
+#define READY_MAX 4096
+
+static int
+open_lock(const struct queue *q, int mode)
+{
+	struct stat st;
+	int fd;
+
+	fd = openat(q->root, LOCK_FILE, mode | O_NOFOLLOW | O_NONBLOCK |
+	    O_NOCTTY | O_CLOEXEC, q->flags & QUEUE_GROUP ? 0660 : 0600);
+	if (fd == -1)
+		return -1;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		return fd;
+	io_close(fd);
+	errno = EINVAL;
+	return -1;
+}
+
+/* A small file of the queue's own directory, as text. */
+static int
+read_small(const struct queue *q, const char *name, struct buf *b)
+{
+	struct stat st;
+	int fd, result = -1;
+
+	fd = openat(q->root, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
+	    O_NOCTTY | O_CLOEXEC);
+	if (fd == -1)
+		return -1;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		result = io_read_to_end(fd, b, READY_MAX);
+	io_close(fd);
+	return result;
+}
+
+/* The pid in server.pid, or 0. */
+static pid_t
+written_pid(const struct queue *q)
+{
+	struct buf b = { 0 };
+	uint64_t pid = 0;
+
+	if (read_small(q, PID_FILE, &b) == 0 && b.len > 0) {
+		if (b.data[b.len - 1] == '\n')
+			b.len--;
+		buf_add_char(&b, '\0');
+		if (buf_failed(&b) ||
+		    units_parse_number(b.data, INT32_MAX, &pid) == -1)
+			pid = 0;
+	}
+	buf_free(&b);
+	return (pid_t)pid;
+}
+
+static bool
+is_alive(pid_t pid)
+{
+	return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
+}
+
+/* Who holds the lock: false for nobody. */
+static bool
+lock_holder(const struct queue *q, pid_t *pid)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int fd = open_lock(q, O_RDWR), result;
+
+	if (fd == -1)
+		return false;
+	result = fcntl(fd, F_GETLK, &fl);
+	io_close(fd);
+	if (result == -1 || fl.l_type == F_UNLCK)
+		return false;
+	*pid = fl.l_pid > 0 ? fl.l_pid : 0;
+	return true;
+}
+
+void
+presence_look(const struct queue *q, struct presence *p)
+{
+	*p = (struct presence){ .up = false };
+	if (q->root == -1)
+		return;
+	if (lock_holder(q, &p->pid)) {
+		p->up = p->ours = true;
+		return;
+	}
+	p->pid = written_pid(q);
+	p->up = is_alive(p->pid) &&
+	    faccessat(q->root, READY_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int
+presence_claim(const struct queue *q)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	int fd = open_lock(q, O_RDWR | O_CREAT);
+
+	if (fd == -1)
+		return -1;
+	if (fcntl(fd, F_SETLK, &fl) == 0)
+		return fd;
+	if (errno == EACCES)
+		errno = EAGAIN;
+	io_close(fd);
+	return -1;
+}
+
+static int
+replace_file(const struct queue *q, const char *name, struct span text)
+{
+	char tmp[64];
+	int fd, saved;
+
+	snprintf(tmp, sizeof(tmp), "%s.%ld.tmp", name, (long)getpid());
+	unlinkat(q->root, tmp, 0);
+	fd = openat(q->root, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW |
+	    O_CLOEXEC, q->flags & QUEUE_GROUP ? 0660 : 0600);
+	if (fd == -1)
+		return -1;
+	if (io_write_all(fd, text.p, text.n) == -1) {
+		io_close(fd);
+		goto fail;
+	}
+	if (close(fd) == 0 && renameat(q->root, tmp, q->root, name) == 0)
+		return 0;
+fail:
+	saved = errno;
+	unlinkat(q->root, tmp, 0);
+	errno = saved;
+	return -1;
+}
+
+int
+presence_write_pid(const struct queue *q, pid_t pid)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%ld\n", (long)pid);
+	return replace_file(q, PID_FILE, span_of(text));
+}
+
+int
+presence_write_ready(const struct queue *q, struct span ready)
+{
+	return replace_file(q, READY_FILE, ready);
+}
+
+int
+presence_read_ready(const struct queue *q, struct buf *b)
+{
+	return read_small(q, READY_FILE, b);
+}
+
+void
+presence_withdraw(const struct queue *q)
+{
+	unlinkat(q->root, READY_FILE, 0);
+	unlinkat(q->root, PID_FILE, 0);
+}
+
+/* Until nobody holds the lock, or the deadline: false then. */
+static bool
+wait_gone(const struct queue *q, int64_t deadline)
+{
+	pid_t pid;
+
+	while (lock_holder(q, &pid)) {
+		if (clock_mono_ms() >= deadline)
+			return false;
+		poll(NULL, 0, 5);
+	}
+	return true;
+}
+
+/*
+ * The signal goes to the process that held the lock when its pidfd was
+ * taken: that pid cannot have been reused meanwhile.  Without pidfds (old
+ * kernels) the lock is looked at a moment before the kill.
+ */
+static int
+signal_holder(const struct queue *q, int signo, pid_t *pid)
+{
+	pid_t again = 0;
+	int fd, result = -1;
+
+	if (!lock_holder(q, pid))
+		return 0;
+	if (*pid == 0) {
+		errno = EPERM;		/* in another pid namespace */
+		return -1;
+	}
+	fd = (int)syscall(SYS_pidfd_open, *pid, 0);
+	if (!lock_holder(q, &again) || again != *pid)
+		result = 0;
+	else if (fd != -1)
+		result = (int)syscall(SYS_pidfd_send_signal, fd, signo, NULL,
+		    0);
+	else
+		result = kill(*pid, signo);
+	io_close(fd);
+	return result == -1 && errno == ESRCH ? 0 : result;
+}
+
+enum presence_stop
+presence_stop(const struct queue *q, int64_t kill_ms, struct presence *was)
+{
+	presence_look(q, was);
+	if (was->up && !was->ours)
+		return PRESENCE_FOREIGN;
+	if (was->up) {
+		if (signal_holder(q, SIGTERM, &was->pid) == -1)
+			return PRESENCE_STUCK;
+		if (!wait_gone(q, clock_mono_ms() + kill_ms)) {
+			if (signal_holder(q, SIGKILL, &was->pid) == -1)
+				return PRESENCE_STUCK;
+			errno = ETIMEDOUT;
+			if (!wait_gone(q, clock_mono_ms() + kill_ms))
+				return PRESENCE_STUCK;
+		}
+	} else if (is_alive(written_pid(q))) {
+		was->pid = written_pid(q);
+		return PRESENCE_FOREIGN;
+	}
+	presence_withdraw(q);
+	return PRESENCE_STOPPED;
+}

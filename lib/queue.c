@@ -1,0 +1,549 @@
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "id.h"
+#include "io.h"
+#include "queue.h"
+
+#define NO_REPLACE 1		/* RENAME_NOREPLACE of <linux/fs.h> */
+#define SUFFIX ".json"
+#define NAME_SIZE (ID_MAX + sizeof(SUFFIX))
+
+static const char *const folder_names[QUEUE_FOLDERS] = {
+	"requests", "claimed", "responses"
+};
+
+struct entry_name {
+	char text[NAME_SIZE];
+};
+
+static struct entry_name
+name_of(const char *id)
+{
+	struct entry_name name;
+
+	snprintf(name.text, sizeof(name.text), "%s" SUFFIX, id);
+	return name;
+}
+
+static mode_t
+directory_mode(int flags)
+{
+	return flags & QUEUE_GROUP ? 0770 : 0700;
+}
+
+static mode_t
+file_mode(int flags)
+{
+	return flags & QUEUE_GROUP ? 0660 : 0600;
+}
+
+static char *
+absolute_path(const char *dir)
+{
+	char cwd[PATH_MAX], *path;
+
+	if (*dir == '/')
+		return strdup(dir);
+	if (getcwd(cwd, sizeof(cwd)) == NULL ||
+	    asprintf(&path, "%s/%s", cwd, dir) == -1)
+		return NULL;
+	return path;
+}
+
+/* mkdir -p; what is there already is not looked at. */
+static int
+make_path(const char *path, mode_t mode)
+{
+	char part[PATH_MAX];
+	size_t i, n = strlen(path);
+
+	if (n >= sizeof(part)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	for (i = 1; i <= n; i++) {
+		if (path[i] != '/' && path[i] != '\0')
+			continue;
+		memcpy(part, path, i);
+		part[i] = '\0';
+		if (mkdir(part, mode) == -1 && errno != EEXIST &&
+		    errno != EROFS && errno != EACCES)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+open_folder(const struct queue *q, int root, enum queue_folder which)
+{
+	const char *name = folder_names[which];
+	struct stat st, root_st;
+	int fd, mode = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+
+	fd = openat(root, name, mode);
+	if (fd == -1 && errno == ENOENT && !(q->flags & QUEUE_LOOK)) {
+		if (mkdirat(root, name, directory_mode(q->flags)) == -1 &&
+		    errno != EEXIST)
+			return -1;
+		fd = openat(root, name, mode);
+	}
+	if (fd == -1)
+		return -1;
+	if (fstat(fd, &st) == -1 || fstat(root, &root_st) == -1)
+		goto fail;
+	if (st.st_uid != geteuid() && st.st_uid != root_st.st_uid) {
+		errno = EPERM;
+		goto fail;
+	}
+	return fd;
+fail:
+	io_close(fd);
+	return -1;
+}
+
+static void
+close_all(int root, const int folder[static QUEUE_FOLDERS])
+{
+	int i;
+
+	for (i = 0; i < QUEUE_FOLDERS; i++)
+		io_close(folder[i]);
+	io_close(root);
+}
+
+int
+queue_reopen(struct queue *q)
+{
+	int folder[QUEUE_FOLDERS] = { -1, -1, -1 };
+	int root, i;
+
+	if ((q->flags & QUEUE_CREATE) &&
+	    make_path(q->dir, directory_mode(q->flags)) == -1)
+		return -1;
+	root = open(q->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root == -1)
+		return -1;
+	for (i = 0; i < QUEUE_FOLDERS; i++) {
+		folder[i] = open_folder(q, root, (enum queue_folder)i);
+		if (folder[i] == -1 &&
+		    !(errno == ENOENT && (q->flags & QUEUE_LOOK))) {
+			close_all(root, folder);
+			return -1;
+		}
+	}
+	close_all(q->root, q->folder);
+	q->root = root;
+	memcpy(q->folder, folder, sizeof(folder));
+	return 0;
+}
+
+int
+queue_open(struct queue *q, const char *dir, int flags)
+{
+	struct timespec ts;
+
+	memset(q, 0, sizeof(*q));
+	q->flags = flags;
+	q->root = -1;
+	memset(q->folder, -1, sizeof(q->folder));
+	clock_gettime(CLOCK_REALTIME, &ts);
+	q->serial = (uint64_t)ts.tv_sec << 30 ^ (uint64_t)ts.tv_nsec;
+	if ((q->dir = absolute_path(dir)) == NULL)
+		return -1;
+	umask(0);
+	if (queue_reopen(q) == -1) {
+		free(q->dir);
+		q->dir = NULL;
+		return -1;
+	}
+	return 0;
+}
+
+void
+queue_close(struct queue *q)
+{
+	close_all(q->root, q->folder);
+	free(q->dir);
+	memset(q, 0, sizeof(*q));
+	q->root = -1;
+	memset(q->folder, -1, sizeof(q->folder));
+}
+
+bool
+queue_is_current(const struct queue *q)
+{
+	struct stat held, named;
+	int i;
+
+	if (stat(q->dir, &named) == -1 || fstat(q->root, &held) == -1 ||
+	    named.st_ino != held.st_ino || named.st_dev != held.st_dev)
+		return false;
+	for (i = 0; i < QUEUE_FOLDERS; i++)
+		if (fstat(q->folder[i], &held) == -1 ||
+		    fstatat(q->root, folder_names[i], &named,
+		    AT_SYMLINK_NOFOLLOW) == -1 ||
+		    named.st_ino != held.st_ino || named.st_dev != held.st_dev)
+			return false;
+	return true;
+}
+
+static bool
+lacks_flags(int error)
+{
+	return error == ENOSYS || error == EINVAL;
+}
+
+static int
+rename_noreplace(int from, const char *old, int to, const char *new)
+{
+	return (int)syscall(SYS_renameat2, from, old, to, new, NO_REPLACE);
+}
+
+/* Gives the finished temporary its name, unless that is taken (EEXIST). */
+static int
+publish_name(struct queue *q, int dir, const char *tmp, const char *name)
+{
+	if (!q->no_rename_flags) {
+		if (rename_noreplace(dir, tmp, dir, name) == 0)
+			return 0;
+		if (!lacks_flags(errno))
+			return -1;
+		q->no_rename_flags = true;
+	}
+	if (linkat(dir, tmp, dir, name, 0) == -1)
+		return -1;
+	return unlinkat(dir, tmp, 0);
+}
+
+static int
+open_temporary(struct queue *q, int dir, char *tmp, size_t size)
+{
+	int fd, tries;
+
+	for (tries = 0; tries < 100; tries++) {
+		snprintf(tmp, size, "%lx-%llx.tmp", (unsigned long)getpid(),
+		    (unsigned long long)q->serial++);
+		fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW |
+		    O_CLOEXEC, file_mode(q->flags));
+		if (fd != -1 || errno != EEXIST)
+			return fd;
+	}
+	return -1;
+}
+
+/* A complete new file, or nothing: EEXIST when the name is taken. */
+static int
+publish(struct queue *q, enum queue_folder where, const char *id,
+    struct span content)
+{
+	struct entry_name name = name_of(id);
+	int dir = q->folder[where], fd, saved;
+	char tmp[64];
+
+	fd = open_temporary(q, dir, tmp, sizeof(tmp));
+	if (fd == -1)
+		return -1;
+	if (io_write_all(fd, content.p, content.n) == -1 ||
+	    ((q->flags & QUEUE_SYNC) && fsync(fd) == -1)) {
+		io_close(fd);
+		goto fail;
+	}
+	if (close(fd) == -1 || publish_name(q, dir, tmp, name.text) == -1)
+		goto fail;
+	return q->flags & QUEUE_SYNC ? fsync(dir) : 0;
+fail:
+	saved = errno;
+	unlinkat(dir, tmp, 0);
+	errno = saved;
+	return -1;
+}
+
+int
+queue_submit(struct queue *q, const char *id, struct span record)
+{
+	return publish(q, QUEUE_REQUESTS, id, record);
+}
+
+int
+queue_claim(struct queue *q, const char *id)
+{
+	struct entry_name name = name_of(id);
+	int from = q->folder[QUEUE_REQUESTS], to = q->folder[QUEUE_CLAIMED];
+
+	if (!q->no_rename_flags) {
+		if (rename_noreplace(from, name.text, to, name.text) == 0)
+			return 0;
+		if (!lacks_flags(errno))
+			return -1;
+		q->no_rename_flags = true;
+	}
+	/* Ids are used once, so the flag only guards against hostile reuse. */
+	if (queue_has(q, QUEUE_CLAIMED, id)) {
+		errno = EEXIST;
+		return -1;
+	}
+	return renameat(from, name.text, to, name.text);
+}
+
+static int
+unlink_entry(struct queue *q, enum queue_folder where, const char *id)
+{
+	struct entry_name name = name_of(id);
+
+	return unlinkat(q->folder[where], name.text, 0);
+}
+
+int
+queue_withdraw(struct queue *q, const char *id)
+{
+	return unlink_entry(q, QUEUE_REQUESTS, id);
+}
+
+bool
+queue_has(const struct queue *q, enum queue_folder where, const char *id)
+{
+	struct entry_name name = name_of(id);
+	struct stat st;
+
+	return fstatat(q->folder[where], name.text, &st,
+	    AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+}
+
+static int
+read_regular(int fd, size_t max, struct buf *b, int64_t *mtime_ms)
+{
+	struct stat st;
+	ssize_t n;
+	char *to;
+
+	if (fstat(fd, &st) == -1)
+		return -1;
+	*mtime_ms = (int64_t)st.st_mtim.tv_sec * 1000 +
+	    st.st_mtim.tv_nsec / 1000000;
+	errno = ENOENT;
+	if (!S_ISREG(st.st_mode))
+		return -1;
+	errno = EFBIG;
+	if ((uintmax_t)st.st_size > max)
+		return -1;
+	errno = ENOMEM;
+	if ((to = buf_reserve(b, (size_t)st.st_size + 1)) == NULL)
+		return -1;
+	n = io_read_full(fd, to, (size_t)st.st_size);
+	if (n == -1)
+		return -1;
+	b->len += (size_t)n;
+	return 0;
+}
+
+int
+queue_read(const struct queue *q, enum queue_folder where, const char *id,
+    size_t max, struct buf *b, int64_t *mtime_ms)
+{
+	struct entry_name name = name_of(id);
+	int fd, result;
+
+	b->len = 0;
+	fd = openat(q->folder[where], name.text,
+	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd == -1) {
+		if (errno == ELOOP || errno == ENXIO)
+			errno = ENOENT;
+		return -1;
+	}
+	result = read_regular(fd, max, b, mtime_ms);
+	io_close(fd);
+	return result;
+}
+
+/*
+ * Sees to it that the request is claimed, by whomever.  A request only moves
+ * from requests/ to claimed/, so looking there last cannot miss it.
+ */
+static bool
+request_is_claimed(struct queue *q, const char *id)
+{
+	if (queue_has(q, QUEUE_CLAIMED, id))
+		return true;
+	if (queue_has(q, QUEUE_REQUESTS, id) && queue_claim(q, id) == 0)
+		return true;
+	return queue_has(q, QUEUE_CLAIMED, id);
+}
+
+enum queue_delivery
+queue_respond(struct queue *q, const char *id, struct span response)
+{
+	if (!request_is_claimed(q, id))
+		return QUEUE_UNKNOWN;
+	if (publish(q, QUEUE_RESPONSES, id, response) == -1)
+		return errno == EEXIST ? QUEUE_ANSWERED : QUEUE_FAILED;
+	/* The second look: a requester that left took its claim with it. */
+	if (unlink_entry(q, QUEUE_CLAIMED, id) == 0)
+		return QUEUE_DELIVERED;
+	if (errno != ENOENT)
+		return QUEUE_FAILED;
+	if (unlink_entry(q, QUEUE_RESPONSES, id) == 0)
+		return QUEUE_TAKEN_BACK;
+	return errno == ENOENT ? QUEUE_DELIVERED : QUEUE_FAILED;
+}
+
+const char *
+queue_delivery_reason(enum queue_delivery d)
+{
+	switch (d) {
+	case QUEUE_DELIVERED:
+		return "delivered";
+	case QUEUE_TAKEN_BACK:
+		return "the requester has left";
+	case QUEUE_ANSWERED:
+		return "already answered";
+	case QUEUE_UNKNOWN:
+		return "no such request";
+	default:
+		return "not written";
+	}
+}
+
+int
+queue_collect(struct queue *q, const char *id, size_t max, struct buf *b)
+{
+	int64_t mtime;
+	int error = 0;
+
+	if (queue_read(q, QUEUE_RESPONSES, id, max, b, &mtime) == -1)
+		error = errno;
+	/* Out of descriptors, say: it is still there for the next try. */
+	if (error == ENOENT || error == EMFILE || error == ENFILE ||
+	    error == ENOMEM) {
+		errno = error == ENOENT ? ENOENT : EAGAIN;
+		return -1;
+	}
+	unlink_entry(q, QUEUE_REQUESTS, id);
+	unlink_entry(q, QUEUE_CLAIMED, id);
+	unlink_entry(q, QUEUE_RESPONSES, id);
+	errno = error;
+	return error == 0 ? 0 : -1;
+}
+
+enum queue_withdrawal
+queue_give_up(struct queue *q, const char *id)
+{
+	if (queue_withdraw(q, id) == 0)
+		return QUEUE_WITHDRAWN;
+	unlink_entry(q, QUEUE_CLAIMED, id);
+	return QUEUE_WAS_CLAIMED;
+}
+
+/* Cuts ".json" off an entry's name and checks the id that is left. */
+static bool
+take_id(char *name)
+{
+	size_t n = strlen(name), suffix = sizeof(SUFFIX) - 1;
+
+	if (n <= suffix || strcmp(name + n - suffix, SUFFIX) != 0)
+		return false;
+	name[n - suffix] = '\0';
+	return id_is_valid((struct span){ name, n - suffix });
+}
+
+/* Calls visit for every plausible entry of a folder until it returns false. */
+static int
+walk(const struct queue *q, enum queue_folder where,
+    bool (*visit)(void *ctx, int dir, char *name), void *ctx)
+{
+	struct dirent *entry;
+	DIR *dir;
+	int fd, saved;
+
+	if (q->folder[where] == -1)
+		return 0;
+	/* A stream of its own: dup() would share the offset. */
+	fd = openat(q->folder[where], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd == -1)
+		return -1;
+	if ((dir = fdopendir(fd)) == NULL) {
+		io_close(fd);
+		return -1;
+	}
+	while ((errno = 0, entry = readdir(dir)) != NULL) {
+		if (entry->d_type != DT_REG && entry->d_type != DT_UNKNOWN)
+			continue;
+		if (!visit(ctx, fd, entry->d_name))
+			break;
+	}
+	saved = entry == NULL ? errno : 0;
+	closedir(dir);
+	errno = saved;
+	return saved == 0 ? 0 : -1;
+}
+
+struct id_visit {
+	bool (*each)(void *ctx, const char *id);
+	void *ctx;
+};
+
+static bool
+visit_id(void *ctx, int dir, char *name)
+{
+	struct id_visit *v = ctx;
+
+	(void)dir;
+	return !take_id(name) || v->each(v->ctx, name);
+}
+
+int
+queue_each(const struct queue *q, enum queue_folder where,
+    bool (*each)(void *ctx, const char *id), void *ctx)
+{
+	struct id_visit v = { each, ctx };
+
+	return walk(q, where, visit_id, &v);
+}
+
+struct temporary_visit {
+	int64_t before_ms;
+	size_t removed;
+};
+
+static bool
+visit_temporary(void *ctx, int dir, char *name)
+{
+	struct temporary_visit *v = ctx;
+	size_t n = strlen(name);
+	struct stat st;
+
+	if (n > 4 && strcmp(name + n - 4, ".tmp") == 0 &&
+	    fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    S_ISREG(st.st_mode) &&
+	    (int64_t)st.st_mtim.tv_sec * 1000 < v->before_ms &&
+	    unlinkat(dir, name, 0) == 0)
+		v->removed++;
+	return true;
+}
+
+size_t
+queue_remove_temporaries(struct queue *q, int64_t before_ms)
+{
+	struct temporary_visit v = { before_ms, 0 };
+	int i;
+
+	for (i = 0; i < QUEUE_FOLDERS; i++)
+		(void)walk(q, (enum queue_folder)i, visit_temporary, &v);
+	return v.removed;
+}
+
+int
+queue_remove(struct queue *q, enum queue_folder where, const char *id)
+{
+	return unlink_entry(q, where, id);
+}
