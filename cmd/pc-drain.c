@@ -279,6 +279,13 @@ follow(const struct command *c, struct drain *d, const sigset_t *unblocked)
 	}
 }
 
+/* A long batch is printed in parts, so that it is never held whole. */
+static bool
+drain_more(const struct command *c, struct drain *d)
+{
+	return c->drain.bytes_max == 0 && drain_take_all(d) > 0;
+}
+
 static int
 batch(const struct command *c, struct drain *d, const sigset_t *unblocked)
 {
@@ -296,7 +303,9 @@ batch(const struct command *c, struct drain *d, const sigset_t *unblocked)
 			return 128 + cli_stop;
 		cli_fail_errno(c->dir);
 	}
-	print_all(d);
+	do
+		print_all(d);
+	while (!c->recover && drain_more(c, d));
 	return EXIT_YES;
 }
 

@@ -9,7 +9,7 @@
 #include "clock.h"
 #include "forward.h"
 
-#define RECEIVE_SIZE	65536L	/* a usual answer is one recv(2) */
+#define RECEIVE_SIZE	32768L	/* a usual answer is one recv(2) */
 #define HEADERS_MORE	4	/* ours, besides the record's */
 
 static const char *const always_kept[] = {
@@ -41,7 +41,8 @@ struct forward {
 	struct interest *interest;
 	int64_t due;
 	struct slot **slots, *free;
-	size_t nslots;
+	size_t nslots, active;	/* active: with a call */
+	int running;		/* of the active, not yet at their end */
 	struct buf values;	/* of the answer that forward_next() gave */
 };
 
@@ -56,15 +57,20 @@ watch_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *unused)
 	(void)unused;
 	switch (what) {
 	case CURL_POLL_IN:
-		return interest_set(f->interest, fd, EPOLLIN);
+		(void)interest_set(f->interest, fd, EPOLLIN);
+		break;
 	case CURL_POLL_OUT:
-		return interest_set(f->interest, fd, EPOLLOUT);
+		(void)interest_set(f->interest, fd, EPOLLOUT);
+		break;
 	case CURL_POLL_INOUT:
-		return interest_set(f->interest, fd, EPOLLIN | EPOLLOUT);
+		(void)interest_set(f->interest, fd, EPOLLIN | EPOLLOUT);
+		break;
 	default:
 		/* A kept connection rests until the next request. */
-		return interest_rest(f->interest, fd);
+		(void)interest_rest(f->interest, fd);
 	}
+	/* Any failure would end all transfers; so one meets its deadline. */
+	return 0;
 }
 
 static curl_socket_t
@@ -105,25 +111,23 @@ set_timer(CURLM *multi, long ms, void *user)
 int64_t
 forward_due(const struct forward *f)
 {
-	return f->due;
+	return (size_t)f->running < f->active ? 0 : f->due;
 }
 
 void
 forward_tick(struct forward *f)
 {
-	int running;
-
 	if (f->due == -1 || f->due > clock_mono_ms())
 		return;
 	f->due = -1;
 	(void)curl_multi_socket_action(f->multi, CURL_SOCKET_TIMEOUT, 0,
-	    &running);
+	    &f->running);
 }
 
 void
 forward_ready(struct forward *f, int fd, uint32_t events)
 {
-	int what = 0, running;
+	int what = 0;
 
 	events = interest_match(f->interest, fd, events);
 	if (events & EPOLLIN)
@@ -131,7 +135,8 @@ forward_ready(struct forward *f, int fd, uint32_t events)
 	if (events & EPOLLOUT)
 		what |= CURL_CSELECT_OUT;
 	if (what != 0)
-		(void)curl_multi_socket_action(f->multi, fd, what, &running);
+		(void)curl_multi_socket_action(f->multi, fd, what,
+		    &f->running);
 }
 
 /* What libcurl calls while it carries a request */
@@ -195,6 +200,7 @@ set_fixed(struct forward *f, struct slot *s)
 	SET(e, CURLOPT_PATH_AS_IS, 1L);
 	SET(e, CURLOPT_FOLLOWLOCATION, 0L);
 	SET(e, CURLOPT_PROXY, "");
+	SET(e, CURLOPT_NOPROXY, "*");
 	SET(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
 	SET(e, CURLOPT_HTTP09_ALLOWED, 0L);
 	/* Undoes a coding that was used all the same. */
@@ -278,6 +284,7 @@ slot_take(struct forward *f)
 static void
 slot_release(struct slot *s)
 {
+	s->f->active--;
 	s->call = NULL;
 	s->next = s->f->free;
 	s->f->free = s;
@@ -511,6 +518,7 @@ forward_begin(struct forward *f, struct forward_call *c)
 	if (s == NULL)
 		return -1;
 	s->call = c;
+	f->active++;
 	if (send_call(s) == -1) {
 		slot_release(s);
 		return -1;
@@ -646,7 +654,7 @@ forward_stop(struct forward *f)
 	struct slot *s;
 	size_t i;
 
-	for (i = 0; i < f->nslots; i++) {
+	for (i = 0; f != NULL && i < f->nslots; i++) {
 		s = f->slots[i];
 		if (s->call == NULL)
 			continue;

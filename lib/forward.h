@@ -78,10 +78,13 @@ void forward_call_free(struct forward_call *c);
  */
 int forward_begin(struct forward *f, struct forward_call *c);
 
-/* When forward_tick() is due, monotonic ms; -1: not before something comes. */
+/*
+ * When there is something to do here, monotonic ms: 0 when something is at
+ * its end; -1 when not before something comes.
+ */
 int64_t forward_due(const struct forward *f);
 
-/* Does what is due: first of all, what was begun. */
+/* Does what is due: first of all, sends what was begun. */
 void forward_tick(struct forward *f);
 
 /* A descriptor that is not one of the user's own has these events. */

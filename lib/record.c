@@ -31,6 +31,22 @@ record_size_max(size_t body_max)
 	return 6 * body_max + 65536;
 }
 
+const char *const request_headers[REQUEST_HEADERS_COUNT] = {
+	"accept", "content-type", "idempotency-key", "if-match",
+	"if-none-match"
+};
+
+bool
+request_header_is_carried(struct span name)
+{
+	size_t i;
+
+	for (i = 0; i < REQUEST_HEADERS_COUNT; i++)
+		if (span_is(name, request_headers[i]))
+			return true;
+	return false;
+}
+
 bool
 method_is_safe(struct span method)
 {

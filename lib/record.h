@@ -102,6 +102,11 @@ void record_put_error(struct buf *out, struct span id, int status,
 void record_put_error_body(struct buf *out, const char *message,
     const char *outcome);
 
+/* The request headers that are carried; all others stay where they are. */
+#define REQUEST_HEADERS_COUNT 5
+extern const char *const request_headers[REQUEST_HEADERS_COUNT];
+bool request_header_is_carried(struct span lower_name);
+
 /* RFC 9110 9.2.1: a request that may be handled twice without harm. */
 bool method_is_safe(struct span method);
 

@@ -84,11 +84,3 @@ requester_wait(const struct requester *rq, const char *id, int64_t deadline,
 	watch_close(&w);
 	return end;
 }
-
-bool
-request_header_is_carried(struct span name)
-{
-	return span_is(name, "accept") || span_is(name, "content-type") ||
-	    span_is(name, "if-match") || span_is(name, "if-none-match") ||
-	    span_is(name, "idempotency-key");
-}

@@ -34,7 +34,4 @@ enum request_end requester_wait(const struct requester *rq, const char *id,
     int64_t deadline, volatile sig_atomic_t *stop, const sigset_t *unblocked,
     struct record *r, struct buf *file);
 
-/* Whether a request header is carried at all (protocol: the five names). */
-bool request_header_is_carried(struct span lower_name);
-
 #endif

@@ -57,6 +57,8 @@ watch_folder(struct watch *w, const struct queue *q, enum queue_folder folder,
 		mask |= IN_MOVED_TO | IN_CREATE;
 	if (wants & WATCH_FOR_LEFT)
 		mask |= IN_DELETE | IN_MOVED_FROM;
+	if (wants & WATCH_FOR_REMOVED)
+		mask |= IN_DELETE;
 	if (asprintf(&path, "%s/%s", q->dir, folder_names[folder]) == -1)
 		return;
 	w->wd[folder] = inotify_add_watch(w->fd, path, mask);

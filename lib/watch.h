@@ -41,7 +41,11 @@ struct watch {
 void watch_open(struct watch *w, int64_t interval_ms);
 void watch_close(struct watch *w);
 
-enum { WATCH_FOR_ARRIVED = 1, WATCH_FOR_LEFT = 2 };
+enum {
+	WATCH_FOR_ARRIVED = 1,
+	WATCH_FOR_LEFT = 2,		/* removed or moved away */
+	WATCH_FOR_REMOVED = 4		/* removed only; said as WATCH_LEFT */
+};
 
 /* Starts, changes (wants) or ends (0) the watching of a folder. */
 void watch_folder(struct watch *w, const struct queue *q,

@@ -1,5 +1,5 @@
 /*
- * answers.h - which requests have been seen, and what each was answered.
+ * seen.h - which requests have been seen, and what each was answered.
  *
  * A request that comes again gets the same answer, and never a second call,
  * until its deadline has passed.  Memory is bounded: what is over a limit
@@ -7,66 +7,66 @@
  * only those may be asked for again.  Of an unsafe request the answer's text
  * goes first, and that it was answered is known as long as ids are kept.
  */
-#ifndef ANSWERS_H
-#define ANSWERS_H
+#ifndef SEEN_H
+#define SEEN_H
 
 #include <stdint.h>
 
 #include "idmap.h"
 #include "span.h"
 
-#define ANSWERS_IDS_MAX		65536			/* answered ones */
-#define ANSWERS_BYTES_MAX	(16 * 1024 * 1024)	/* of answers' text */
+#define SEEN_IDS_MAX	65536			/* answered ones */
+#define SEEN_BYTES_MAX	(16 * 1024 * 1024)	/* of answers' text */
 
-struct answer {
-	struct idmap_node node;	/* node.id: the request's id */
+/* One request.  node.id is its id; the rest is private. */
+struct seen {
+	struct idmap_node node;
 	bool safe;
 	int64_t until;		/* monotonic ms; -1: for ever */
-	char *text;		/* private, as what follows */
+	char *text;
 	size_t len;
-	struct answer *next;
+	struct seen *next;
 };
 
 /* First in, first out. */
-struct answers_list {
-	struct answer *first, **end;
+struct seen_list {
+	struct seen *first, **end;
 	size_t count;
 };
 
 /* Zero it, but for the two limits, which are those above or smaller. */
-struct answers {
+struct seen_table {
 	size_t ids_max, bytes_max;
 	struct idmap map;			/* private, as what follows */
-	struct answers_list safe, unsafe, bare;	/* bare: without text */
+	struct seen_list safe, unsafe, bare;	/* bare: without text */
 	size_t bytes;
 };
 
 /* What is known of this id: NULL when nothing is. */
-struct answer *answers_find(const struct answers *a, struct span id);
+struct seen *seen_find(const struct seen_table *t, struct span id);
 
 /*
  * A request that was not known is being handled from now on; NULL for want
  * of memory.  It is kept for at least as long as that lasts.
  */
-struct answer *answers_add(struct answers *a, struct span id, bool safe,
+struct seen *seen_add(struct seen_table *t, struct span id, bool safe,
     int64_t until);
 
-enum answer_state {
-	ANSWER_PENDING,		/* being handled */
-	ANSWER_KEPT,		/* *text is what was answered */
-	ANSWER_DROPPED		/* answered; the text is gone (unsafe only) */
+enum seen_state {
+	SEEN_PENDING,		/* being handled */
+	SEEN_ANSWERED,		/* *text is what was answered */
+	SEEN_DROPPED		/* answered; the text is gone (unsafe only) */
 };
 
-enum answer_state answer_state(const struct answer *answer,
-    struct span *text);
+enum seen_state seen_state(const struct seen *s, struct span *text);
 
 /*
  * It has been answered.  Lets go of what is past its deadline or over the
- * limits; answer itself may be gone afterwards.
+ * limits; s itself may be gone afterwards.
  */
-void answers_keep(struct answers *a, struct answer *answer, struct span text,
+void seen_answer(struct seen_table *t, struct seen *s, struct span text,
     int64_t now);
 
-void answers_free(struct answers *a);
+void seen_free(struct seen_table *t);
 
 #endif

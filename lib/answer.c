@@ -1,0 +1,131 @@
+#include <time.h>
+
+#include "answer.h"
+
+struct phrase {
+	int status;
+	const char *text;
+};
+
+/* RFC 9110 15; the others get an empty phrase, which is allowed. */
+static const struct phrase phrases[] = {
+	{ 200, "OK" }, { 201, "Created" }, { 202, "Accepted" },
+	{ 204, "No Content" }, { 206, "Partial Content" },
+	{ 301, "Moved Permanently" }, { 302, "Found" }, { 303, "See Other" },
+	{ 304, "Not Modified" }, { 307, "Temporary Redirect" },
+	{ 308, "Permanent Redirect" }, { 400, "Bad Request" },
+	{ 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" },
+	{ 405, "Method Not Allowed" }, { 406, "Not Acceptable" },
+	{ 408, "Request Timeout" }, { 409, "Conflict" }, { 410, "Gone" },
+	{ 412, "Precondition Failed" }, { 413, "Content Too Large" },
+	{ 415, "Unsupported Media Type" }, { 421, "Misdirected Request" },
+	{ 422, "Unprocessable Content" }, { 429, "Too Many Requests" },
+	{ 431, "Request Header Fields Too Large" },
+	{ 500, "Internal Server Error" }, { 501, "Not Implemented" },
+	{ 502, "Bad Gateway" }, { 503, "Service Unavailable" },
+	{ 504, "Gateway Timeout" }, { 505, "HTTP Version Not Supported" },
+};
+
+static const char *const not_passed_on[] = {
+	"connection", "content-length", "date", "keep-alive",
+	"proxy-authenticate", "proxy-authorization", "proxy-connection", "te",
+	"trailer", "transfer-encoding", "upgrade",
+};
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static const char *
+phrase_of(int status)
+{
+	size_t i;
+
+	for (i = 0; i < COUNT(phrases); i++)
+		if (phrases[i].status == status)
+			return phrases[i].text;
+	return "";
+}
+
+static bool
+is_passed_on(const struct record_header *h)
+{
+	size_t i;
+
+	for (i = 0; i < COUNT(not_passed_on); i++)
+		if (header_name_is(h->name, not_passed_on[i]))
+			return false;
+	return header_name_is_valid(h->name) &&
+	    header_value_is_valid(h->value);
+}
+
+/* RFC 9110 6.6.1, made once a second. */
+static void
+put_date(struct buf *out)
+{
+	static time_t made;
+	static char line[64];
+	time_t now = time(NULL);
+	struct tm tm;
+
+	if (now != made) {
+		gmtime_r(&now, &tm);
+		strftime(line, sizeof(line),
+		    "date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+		made = now;
+	}
+	buf_add_str(out, line);
+}
+
+void
+answer_put(struct buf *out, const struct record *r, int flags)
+{
+	bool bodiless = (flags & ANSWER_HEAD) || r->status == 204 ||
+	    r->status == 304;
+	size_t i;
+
+	buf_add_str(out, "HTTP/1.1 ");
+	buf_add_int(out, r->status);
+	buf_add_char(out, ' ');
+	buf_add_str(out, phrase_of(r->status));
+	buf_add_str(out, "\r\n");
+	put_date(out);
+	for (i = 0; i < r->nheaders; i++) {
+		if (!is_passed_on(&r->headers[i]))
+			continue;
+		buf_add_span(out, r->headers[i].name);
+		buf_add_str(out, ": ");
+		buf_add_span(out, r->headers[i].value);
+		buf_add_str(out, "\r\n");
+	}
+	if (!(flags & ANSWER_KEEP_ALIVE))
+		buf_add_str(out, "connection: close\r\n");
+	else if (flags & ANSWER_HTTP_1_0)
+		buf_add_str(out, "connection: keep-alive\r\n");
+	if (!bodiless) {
+		buf_add_str(out, "content-length: ");
+		buf_add_int(out, (int64_t)record_body_len(r));
+		buf_add_str(out, "\r\n");
+	}
+	buf_add_str(out, "\r\n");
+	if (!bodiless)
+		record_body_decode(r, out);
+}
+
+void
+answer_put_error(struct buf *out, int status, const char *message,
+    const char *outcome, int flags)
+{
+	struct buf body = { 0 };
+	struct record r = { .status = status };
+
+	record_put_error_body(&body, message, outcome);
+	r.body = buf_span(&body);
+	r.body_form = RECORD_BODY_BYTES;
+	r.headers[r.nheaders++] = (struct record_header){
+	    span_of("content-type"), span_of("application/json") };
+	if (outcome != NULL)
+		r.headers[r.nheaders++] = (struct record_header){
+		    span_of(OUTCOME_HEADER), span_of(outcome) };
+	answer_put(out, &r, flags);
+	out->failed |= body.failed;
+	buf_free(&body);
+}
