@@ -78,6 +78,19 @@ build/multi/cmd/pc-tools.o: cmd/pc-tools.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
+BENCH    = build/bench/api build/bench/limits build/bench/load
+
+# Clients, servers and limits for tests and benchmarks.
+build/bench/api: $(addprefix build/release/tests/bench/, \
+    api.o api_answer.o message.o)
+build/bench/limits: build/release/tests/bench/limits.o
+build/bench/load: $(addprefix build/release/tests/bench/, \
+    load.o load_plan.o message.o)
+$(BENCH): build/release/libpc.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
+	    $(LDLIBS)
+
 clean:
 	rm -rf bin build
 

@@ -27,6 +27,7 @@ struct slot {
 	bool too_large;
 	bool customised;	/* a method by name is set */
 	size_t head_len;
+	bool head_ended;
 	struct curl_slist headers[RECORD_HEADERS_MAX + HEADERS_MORE];
 	char error[CURL_ERROR_SIZE];
 };
@@ -158,14 +159,23 @@ before_sending(void *user, char *peer_ip, char *own_ip, int peer_port,
 	return CURL_PREREQFUNC_OK;
 }
 
+/*
+ * A line of a head, interim ones included, or of the trailer.  A connection
+ * that is lost within the head makes an answer, to libcurl, as if the head
+ * had ended there.
+ */
 static size_t
 take_head(char *data, size_t size, size_t n, void *user)
 {
 	struct slot *s = user;
+	struct span line = { data, size * n };
 
-	(void)data;
-	s->head_len += size * n;
-	return s->head_len <= FORWARD_HEAD_MAX ? size * n : 0;
+	if (span_is(line, "\r\n") || span_is(line, "\n"))
+		s->head_ended = true;
+	else if (line.n > 5 && memcmp(line.p, "HTTP/", 5) == 0)
+		s->head_ended = false;
+	s->head_len += line.n;
+	return s->head_len <= FORWARD_HEAD_MAX ? line.n : 0;
 }
 
 static size_t
@@ -501,6 +511,7 @@ send_call(struct slot *s)
 	SET(e, CURLOPT_TIMEOUT_MS, (long)left);
 	s->error[0] = '\0';
 	s->head_len = 0;
+	s->head_ended = false;
 	s->too_large = false;
 	buf_reset(&c->answer, RECEIVE_SIZE);
 	c->times++;
@@ -598,6 +609,10 @@ judge(struct slot *s, CURLcode code, struct record *r)
 		if (s->error[0] != '\0')
 			c->detail = s->error;
 		return c->sent ? FORWARD_LOST : FORWARD_UNREACHED;
+	}
+	if (!s->head_ended) {
+		c->reason = "the connection was lost within the head";
+		return FORWARD_LOST;
 	}
 	(void)curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (status < 200 || status > 599) {
