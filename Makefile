@@ -6,8 +6,9 @@
 # make demo       the main job for real; installs what it needs
 # make check      lint, all tests, again under sanitizers; installs likewise
 # make bench      speed, as ratios against peers in the same run
-# make faults     kills every process at random moments, many times over
+# make faults     kills every process at random moments, ROUNDS=500 times
 # make fuzz       every parser, T=30s each
+# make interop    against the published peer, in both roles
 
 VERSION  = 0.1.0
 PREFIX   = /usr/local
@@ -24,6 +25,7 @@ SANFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 	   -fno-sanitize-recover=all
 LDLIBS   = -lnettle
 T        = 30s
+ROUNDS   = 500
 
 SANDBOX  = pc-drain pc-enqueue pc-respond pc-serve
 HOST     = pc-allow pc-forward
@@ -72,8 +74,8 @@ build/san/%.o: %.c Makefile
 # In one file each tool's main has a name of its own.
 build/multi/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) -Dmain=$(subst -,_,$(*F))_main \
-	    -c -o $@ $<
+	$(CC) $(STD) -Wno-missing-prototypes $(CPPFLAGS) $(CFLAGS) \
+	    -Dmain=$(subst -,_,$(*F))_main -c -o $@ $<
 build/multi/cmd/pc-tools.o: cmd/pc-tools.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
@@ -91,6 +93,95 @@ $(BENCH): build/release/libpc.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
 	    $(LDLIBS)
 
+# --- tests ------------------------------------------------------------------
+
+UNIT     = build/unit/http build/unit/target build/unit/race
+SANUNIT  = build/san/unit/http build/san/unit/target
+FUZZ     = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
+BATS     = $(sort $(wildcard tests/*.bats))
+SANOPT   = ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 \
+	   UBSAN_OPTIONS=print_stacktrace=1
+
+build/unit/%: tests/unit/%.c build/release/libpc.a
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) -o $@ $< build/release/libpc.a \
+	    $(LDLIBS) -lpthread
+build/san/unit/%: tests/unit/%.c build/san/libpc.a
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(CPPFLAGS) $(SANFLAGS) -o $@ $< build/san/libpc.a \
+	    $(LDLIBS) -lpthread
+build/fuzz/%: tests/fuzz/%.c $(LIBSRC) $(wildcard lib/*.h)
+	@mkdir -p $(@D)
+	clang -std=c11 $(CPPFLAGS) -O1 -g -fno-sanitize-recover=all \
+	    -fsanitize=fuzzer,address,undefined -o $@ $< \
+	    $(filter-out lib/forward.c lib/dispatch.c lib/outbound.c \
+	    lib/interest.c lib/relay.c,$(LIBSRC)) $(LDLIBS)
+
+# Only demo, check and the proofs install anything.
+BUILDPKG = gcc libc6-dev libjsmn-dev nettle-dev \
+	   'libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev'
+DEMOPKG  = $(BUILDPKG) curl iproute2 procps python3 util-linux
+CHECKPKG = $(DEMOPKG) bats cppcheck jq mandoc nodejs openssl perl \
+	   shellcheck strace
+BENCHPKG = $(BUILDPKG) nodejs openssh-client openssh-server python3
+FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev
+
+demo:
+	@tests/packages.sh $(DEMOPKG)
+	@$(MAKE) -s all
+	@PATH="$$PWD/bin:$$PATH" tests/demo.sh
+
+# Warnings are errors here, and nowhere else.
+lint:
+	$(CC) $(STD:-MMD=) $(CPPFLAGS) -O2 -Werror -fsyntax-only \
+	    $(LIBSRC) $(wildcard cmd/*.c)
+	cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr \
+	    --enable=warning,portability,performance -D_GNU_SOURCE \
+	    -DPC_VERSION='""' --suppress=missingIncludeSystem -Ilib -Icmd \
+	    lib cmd
+	mandoc -Tlint -Wwarning $(MAN)
+	shellcheck -x $(wildcard tests/*.sh tests/*.bash tests/*/*.sh) .ci/run
+
+check:
+	tests/packages.sh $(CHECKPKG)
+	$(MAKE) all san static $(UNIT) $(SANUNIT) $(BENCH)
+	$(MAKE) lint
+	$(SANOPT) PATH="$$PWD/build/san:$$PATH" prove -e bats $(BATS)
+	PATH="$$PWD/bin:$$PATH" prove -e bats $(BATS)
+
+bench:
+	tests/packages.sh $(BENCHPKG)
+	$(MAKE) -s all static $(BENCH)
+	PATH="$$PWD/bin:$$PATH" tests/bench/bench.py $(BENCHFLAGS)
+
+faults:
+	tests/packages.sh $(CHECKPKG)
+	$(MAKE) -s all $(BENCH)
+	PATH="$$PWD/bin:$$PATH" python3 tests/faults/pipeline.py \
+	    --rounds $(ROUNDS)
+
+fuzz:
+	tests/packages.sh $(FUZZPKG)
+	$(MAKE) -s $(FUZZ)
+	for f in $(FUZZ); do $$f -max_total_time=$(T:s=) -max_len=4096 \
+	    -print_final_stats=0 -verbosity=0 || exit 1; done
+
+interop:
+	tests/packages.sh $(BENCHPKG) bats jq
+	$(MAKE) -s all $(BENCH)
+	PATH="$$PWD/bin:$$PATH" prove -e bats tests/interop/*.bats
+
+install: all
+	mkdir -p "$(DESTDIR)$(BINDIR)"
+	install -m 755 $(TOOLS:%=bin/%) "$(DESTDIR)$(BINDIR)/"
+	for m in $(MAN); do d="$(DESTDIR)$(MANDIR)/man$${m##*.}"; \
+	    mkdir -p "$$d" && install -m 644 $$m "$$d/" || exit 1; done
+
+uninstall:
+	for t in $(TOOLS); do rm -f "$(DESTDIR)$(BINDIR)/$$t"; done
+	for m in $(MAN); do rm -f \
+	    "$(DESTDIR)$(MANDIR)/man$${m##*.}/$${m##*/}"; done
+
 clean:
 	rm -rf bin build
 
@@ -98,4 +189,5 @@ clean:
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all san static clean
+.PHONY: all san static demo lint check bench faults fuzz interop install \
+    uninstall clean
