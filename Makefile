@@ -26,6 +26,8 @@ SANFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 LDLIBS   = -lnettle
 T        = 30s
 ROUNDS   = 500
+# libFuzzer counts in seconds.
+SECONDS  = $(if $(filter %m,$(T)),$(shell expr $(T:m=) \* 60),$(T:s=))
 
 SANDBOX  = pc-drain pc-enqueue pc-respond pc-serve
 HOST     = pc-allow pc-forward
@@ -163,8 +165,10 @@ faults:
 fuzz:
 	tests/packages.sh $(FUZZPKG)
 	$(MAKE) -s $(FUZZ)
-	for f in $(FUZZ); do $$f -max_total_time=$(T:s=) -max_len=4096 \
-	    -print_final_stats=0 -verbosity=0 || exit 1; done
+	for f in $(FUZZ); do n=$${f##*/}; mkdir -p build/corpus/$$n; \
+	    echo "fuzzing $$n"; $$f -max_total_time=$(SECONDS) -max_len=4096 \
+	    -artifact_prefix=build/corpus/ -verbosity=0 build/corpus/$$n $$(ls -d tests/fuzz/seeds/$$n \
+	    2>/dev/null) || exit 1; done
 
 interop:
 	tests/packages.sh $(BENCHPKG) bats jq

@@ -45,7 +45,7 @@ load_rules(struct rules *rules, const char *name)
 {
 	const char *fault, *builtin = rules_builtin(name);
 	struct buf text = { 0 };
-	char where[64];
+	char where[128];
 	size_t line;
 	int fd;
 

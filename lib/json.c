@@ -300,7 +300,8 @@ json_put_string(struct buf *out, struct span text)
 			buf_add(out, escape, sizeof(escape));
 		}
 	}
-	buf_add(out, text.p + from, at - from);
+	if (at > from)
+		buf_add(out, text.p + from, at - from);
 	buf_add_char(out, '"');
 }
 

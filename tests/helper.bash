@@ -9,7 +9,7 @@ setup() {
 
 # What a test started is ended by its id; nothing else ever is.
 teardown() {
-	[ "${#pids[@]}" -eq 0 ] || kill -9 "${pids[@]}" 2>/dev/null || :
+	[ "${#pids[@]}" -eq 0 ] || kill "${pids[@]}" 2>/dev/null || :
 }
 
 # each_vector FILE FUNCTION - call FUNCTION with the columns of every
