@@ -135,7 +135,7 @@ demo:
 
 # Warnings are errors here, and nowhere else.
 lint:
-	$(CC) $(STD:-MMD=) $(CPPFLAGS) -O2 -Werror -fsyntax-only \
+	$(CC) $(filter-out -MMD -MP,$(STD)) $(CPPFLAGS) -O2 -Werror -fsyntax-only \
 	    $(LIBSRC) $(wildcard cmd/*.c)
 	cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr \
 	    --enable=warning,portability,performance -D_GNU_SOURCE \

@@ -12,6 +12,9 @@
 #include "io.h"
 #include "units.h"
 
+/* Six times that, a record's longest line, is still a length for jsmn. */
+#define BODY_LIMIT (256 << 20)
+
 static const char *tool_name = "pc-tools";
 
 void
@@ -125,6 +128,23 @@ cli_number(const char *option, const char *arg, uint64_t max)
 	if (units_parse_number(arg, max, &value) == -1)
 		cli_fail(EXIT_NEVER, option, "not a number in range");
 	return value;
+}
+
+size_t
+cli_body_max(const char *arg)
+{
+	uint64_t bytes = cli_size("-m", arg);
+
+	if (bytes == 0 || bytes > BODY_LIMIT)
+		cli_fail(EXIT_NEVER, "-m", "a body limit is 1 to 256M");
+	return bytes;
+}
+
+size_t
+cli_env_body_max(void)
+{
+	return cli_env_number("PAPERCLIP_BRIDGE_MAX_BODY_BYTES",
+	    RECORD_BODY_MAX, BODY_LIMIT);
 }
 
 const char *

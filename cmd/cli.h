@@ -44,6 +44,12 @@ int64_t cli_duration(const char *option, const char *arg);	/* ms */
 uint64_t cli_size(const char *option, const char *arg);		/* bytes */
 uint64_t cli_number(const char *option, const char *arg, uint64_t max);
 
+/* -m: the limit of a body, at most 256M, or exit 100. */
+size_t cli_body_max(const char *arg);
+
+/* The same from PAPERCLIP_BRIDGE_MAX_BODY_BYTES, else the default. */
+size_t cli_env_body_max(void);
+
 /* -q, else $PAPERCLIP_BRIDGE_QUEUE_DIR, else exit 100. */
 const char *cli_queue_dir(const char *option);
 

@@ -158,7 +158,7 @@ main(int argc, char *argv[])
 {
 	bool checking = false, printing = false;
 	const char *name = "@default";
-	size_t body_max = RECORD_BODY_MAX;
+	size_t body_max = cli_env_body_max();
 	struct rules rules;
 	int c, status;
 
@@ -168,7 +168,7 @@ main(int argc, char *argv[])
 		case 'h':
 			cli_help(help);
 		case 'm':
-			body_max = cli_size("-m", optarg);
+			body_max = cli_body_max(optarg);
 			break;
 		case 'r':
 			name = optarg;

@@ -109,7 +109,7 @@ parse_options(struct command *c, int argc, char *argv[])
 		case 'h':
 			cli_help(help);
 		case 'm':
-			c->drain.body_max = cli_size("-m", optarg);
+			c->drain.body_max = cli_body_max(optarg);
 			break;
 		case 'n':
 			c->drain.claims_max = cli_number("-n", optarg, 65536);
@@ -222,13 +222,12 @@ read_except(const char *file, struct idmap *map)
 		cli_fail_errno(file);
 	for (line = strtok_r(text.data, "\n", &rest); line != NULL;
 	    line = strtok_r(NULL, "\n", &rest)) {
+		if (idmap_get(map, cli_id(line)) != NULL)
+			continue;
 		node = calloc(1, sizeof(*node));
-		if (node == NULL)
-			cli_fail_errno(file);
-		node->id = cli_id(line);
-		if (idmap_get(map, line) != NULL)
-			free(node);
-		else if (idmap_add(map, node) == -1)
+		if (node != NULL)
+			node->id = line;
+		if (node == NULL || idmap_add(map, node) == -1)
 			cli_fail_errno(file);
 	}
 	/* text stays: the ids are in it, and the program ends soon. */
@@ -488,8 +487,7 @@ main(int argc, char *argv[])
 
 	cli_start("pc-drain");
 	c.drain.claims_max = DRAIN_CLAIMS_MAX;
-	c.drain.body_max = cli_env_number("PAPERCLIP_BRIDGE_MAX_BODY_BYTES",
-	    RECORD_BODY_MAX, 1 << 30);
+	c.drain.body_max = cli_env_body_max();
 	c.drain.poll_ms = (int64_t)cli_env_number(
 	    "PAPERCLIP_BRIDGE_POLL_INTERVAL_MS", 100, 60000);
 	c.drain.keep_alive_ms = DRAIN_KEEP_ALIVE_MS;

@@ -92,7 +92,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->include = true;
 			break;
 		case 'm':
-			c->body_max = cli_size("-m", optarg);
+			c->body_max = cli_body_max(optarg);
 			break;
 		case 'o':
 			c->output = optarg;
@@ -388,8 +388,7 @@ main(int argc, char *argv[])
 	int status = EXIT_YES;
 
 	cli_start("pc-enqueue");
-	c.body_max = cli_env_number("PAPERCLIP_BRIDGE_MAX_BODY_BYTES",
-	    RECORD_BODY_MAX, 1 << 30);
+	c.body_max = cli_env_body_max();
 	c.claims = cli_env_number("PAPERCLIP_BRIDGE_CLAIMS", 0, 1) == 1;
 	parse_options(&c, argc, argv);
 	id = c.collect;

@@ -136,7 +136,7 @@ parse_options(struct command *c, int argc, char *argv[])
 				cli_fail(EXIT_NEVER, "-j", "at least 1");
 			break;
 		case 'm':
-			api->body_max = cli_size("-m", optarg);
+			api->body_max = cli_body_max(optarg);
 			if (api->body_max > 1 << 30)
 				cli_fail(EXIT_NEVER, "-m", "at most 1G");
 			break;
@@ -230,7 +230,7 @@ main(int argc, char *argv[])
 
 	cli_start("pc-forward");
 	o->api.in_flight_max = DISPATCH_IN_FLIGHT;
-	o->api.body_max = RECORD_BODY_MAX;
+	o->api.body_max = cli_env_body_max();
 	o->api.keep = c.keep;
 	o->timeout_ms = DISPATCH_TIMEOUT_MS;
 	o->warn = cli_warn;

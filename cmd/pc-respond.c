@@ -113,7 +113,7 @@ respond_one(struct responder *r, const char *id)
 int
 main(int argc, char *argv[])
 {
-	struct responder r = { .body_max = RECORD_BODY_MAX };
+	struct responder r = { .body_max = cli_env_body_max() };
 	const char *dir = NULL;
 	struct queue q;
 	int c, flags = 0, status;
@@ -127,7 +127,7 @@ main(int argc, char *argv[])
 		case 'h':
 			cli_help(help);
 		case 'm':
-			r.body_max = cli_size("-m", optarg);
+			r.body_max = cli_body_max(optarg);
 			break;
 		case 'q':
 			dir = optarg;

@@ -90,8 +90,7 @@ read_environment(struct command *c)
 	if (mode != NULL && *mode != '\0' && strcmp(mode, "queue_v1") != 0)
 		cli_fail(EXIT_NEVER, "PAPERCLIP_API_BRIDGE_MODE",
 		    "only queue_v1 is known");
-	o->body_max = cli_env_number("PAPERCLIP_BRIDGE_MAX_BODY_BYTES",
-	    RECORD_BODY_MAX, 1 << 30);
+	o->body_max = cli_env_body_max();
 	o->depth_max = (int64_t)cli_env_number(
 	    "PAPERCLIP_BRIDGE_MAX_QUEUE_DEPTH", QUEUE_DEPTH_MAX, 1 << 30);
 	o->response_ms = (int64_t)cli_env_number(
@@ -128,7 +127,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->listen = optarg;
 			break;
 		case 'm':
-			o->body_max = cli_size("-m", optarg);
+			o->body_max = cli_body_max(optarg);
 			break;
 		case 'q':
 			c->dir = optarg;
