@@ -100,7 +100,7 @@ $(BENCH): build/release/libpc.a
 UNIT     = build/unit/http build/unit/target build/unit/race
 SANUNIT  = build/san/unit/http build/san/unit/target
 FUZZ     = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
-BATS     = $(sort $(wildcard tests/*.bats))
+BATS     = $(sort $(wildcard tests/*.bats)) tests/bench/load.bats
 SANOPT   = ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 \
 	   UBSAN_OPTIONS=print_stacktrace=1
 

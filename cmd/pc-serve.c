@@ -6,6 +6,7 @@
  */
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -320,8 +321,6 @@ become_daemon(const struct command *c, struct queue *q, struct address *a,
 	(void)dup2(log, STDERR_FILENO);
 	io_close(null);
 	io_close(log);
-	if (chdir("/") == -1)
-		cli_fail_errno("/");
 	return serve(c, q, a, ready);
 }
 
@@ -330,6 +329,7 @@ start_daemon(const struct command *c, struct queue *q, struct address *a)
 {
 	struct buf ready = { 0 };
 	int log = open_log(q), ends[2];
+	int status;
 	off_t from;
 	pid_t pid;
 
@@ -345,6 +345,11 @@ start_daemon(const struct command *c, struct queue *q, struct address *a)
 	close(ends[1]);
 	if (io_read_to_end(ends[0], &ready, 65536) == -1 || ready.len == 0) {
 		show_log(log, from);
+		/* It has said why; a lasting no is passed on. */
+		if (waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+		    (WEXITSTATUS(status) == EXIT_NO ||
+		    WEXITSTATUS(status) == EXIT_NEVER))
+			return WEXITSTATUS(status);
 		cli_fail(EXIT_LATER, c->dir, "the gateway did not start");
 	}
 	cli_out(buf_span(&ready));

@@ -92,8 +92,11 @@ conn_fill(struct conn *c, size_t max)
 			return false;
 		}
 		c->in.len += (size_t)n;
-		/* Edge-triggered: a short read has emptied the socket. */
-		if (n < CHUNK)
+		/*
+		 * Edge-triggered: a short read has emptied the socket.  But an
+		 * end that was told of together with data is told only once.
+		 */
+		if (n < CHUNK && !c->peer_ending)
 			c->readable = false;
 	}
 	return true;

@@ -48,6 +48,7 @@ struct conn {
 	bool listed;
 	bool readable, writable;	/* as far as epoll has said */
 	bool is_chunked, keep_alive, http_1_0, is_head, is_safe;
+	bool peer_ending;		/* epoll has said so: read to the end */
 	bool peer_closed;		/* nothing more will come */
 	bool dead;			/* to be freed when events are done */
 	size_t discarded;

@@ -19,7 +19,7 @@
 
 #define EVENTS_MAX	256
 #define PIPELINED_MAX	65536	/* bytes read ahead while a request waits */
-#define DISCARD_MAX	(1 << 20)	/* bytes of a body nobody wants */
+#define DISCARD_MAX	(16 << 20)	/* bytes of a body nobody wants */
 #define ACCEPT_AGAIN_MS	100	/* after running out of descriptors */
 #define LAST_ANSWERS_MS	1000	/* for claimed requests, at shutdown */
 
@@ -34,6 +34,7 @@ struct gateway {
 	const struct gateway_options *o;
 	int epoll, listener;
 	bool accepting;
+	bool reopened;			/* the queue: watch the new one */
 	struct watch watch;		/* responses/ */
 	struct depth depth;
 	struct idmap waiting;
@@ -127,7 +128,7 @@ refuse(struct gateway *g, struct conn *c, int status, const char *message)
 	send_answer(g, c);
 }
 
-/* An error of our own to a request that was read whole. */
+/* An error of our own to a request that was read whole, if it has a body. */
 static void
 fail(struct gateway *g, struct conn *c, int status, const char *message,
     const char *outcome)
@@ -222,6 +223,16 @@ note_head(struct gateway *g, struct conn *c, size_t len)
 	buf_reset(&c->body, 0);
 }
 
+/* What the head alone forbids.  Without a body there is nothing unread. */
+static void
+deny(struct gateway *g, struct conn *c, int status, const char *message)
+{
+	if (c->is_chunked || c->body_len > 0)
+		refuse(g, c, status, message);
+	else
+		fail(g, c, status, message, NULL);
+}
+
 /* A complete head: false when the request has been refused. */
 static bool
 check_head(struct gateway *g, struct conn *c)
@@ -232,11 +243,13 @@ check_head(struct gateway *g, struct conn *c)
 	if (target_canonicalise(req->target, &g->path, &g->query) == -1)
 		refuse(g, c, 400, "Bad request target.");
 	else if (!host_is_expected(g))
-		refuse(g, c, 421, "Misdirected request.");
+		deny(g, c, 421, "Misdirected request.");
 	else if (!token_matches(g))
-		refuse(g, c, 401, "Invalid bridge token.");
+		deny(g, c, 401, "Invalid bridge token.");
+	else if (g->stop_at != -1)
+		deny(g, c, 503, "Bridge gateway is shutting down.");
 	else if (depth_is_full(&g->depth, g->o->depth_max))
-		refuse(g, c, 503, "Bridge request queue is full.");
+		deny(g, c, 503, "Bridge request queue is full.");
 	else if (has_body && !c->is_head && !span_is(req->method, "GET") &&
 	    !type_is_taken(g))
 		refuse(g, c, 415, "Bridge only accepts JSON request bodies.");
@@ -323,6 +336,7 @@ submit_file(struct gateway *g, struct conn *c)
 	/* The queue was removed under us: serve the one that is there. */
 	if (errno != ENOENT || queue_reopen(g->q) == -1)
 		return -1;
+	g->reopened = true;
 	g->look_at = g->now;
 	return queue_submit(g->q, c->id, buf_span(&g->file));
 }
@@ -354,7 +368,7 @@ submit(struct gateway *g, struct conn *c)
 		g->sweep_at = g->now + QUEUE_SWEEP_EVERY_MS;
 }
 
-/* The record that a response's file holds: false if it is none. */
+/* Whether the response says that nobody knows what happened. */
 static bool
 has_indeterminate(const struct record *r)
 {
@@ -446,7 +460,10 @@ linger(struct gateway *g, struct conn *c)
 		bury(g, c);
 }
 
-/* One step: false when there is nothing to do until more arrives. */
+/*
+ * One step: false when there is nothing to do until more arrives.  What
+ * follows a refused request is there to be read, or to be discarded.
+ */
 static bool
 read_head(struct gateway *g, struct conn *c)
 {
@@ -471,11 +488,11 @@ read_head(struct gateway *g, struct conn *c)
 		refuse(g, c, status, status == 431 ?
 		    "Request header fields too large." : status == 505 ?
 		    "HTTP version not supported." : "Malformed HTTP request.");
-		return false;
+		return true;
 	}
 	note_head(g, c, (size_t)n);
 	if (!check_head(g, c))
-		return false;
+		return true;
 	c->state = CONN_BODY;
 	set_patience(g, c, PATIENCE_BODY);
 	return true;
@@ -502,6 +519,11 @@ read_body(struct gateway *g, struct conn *c, bool fresh)
 			    "configured size limit.");
 		else
 			refuse(g, c, 400, "Malformed HTTP request.");
+		return true;
+	}
+	/* Nothing is handled for a client that has gone. */
+	if (c->peer_closed) {
+		bury(g, c);
 		return false;
 	}
 	if (!fresh) {
@@ -534,9 +556,11 @@ serve(struct gateway *g, struct conn *c)
 
 	while (again && !c->dead) {
 		if (c->out.len > 0) {
+			had = c->out_at;
 			if (conn_flush(c) == -1)
 				bury(g, c);
-			else if (c->out.len == 0 && c->state != CONN_BODY)
+			else if (c->state != CONN_BODY &&
+			    (c->out.len == 0 || c->out_at > had))
 				send_answer(g, c);
 			if (c->dead || c->out.len > 0)
 				return;
@@ -681,7 +705,10 @@ look(struct gateway *g)
 	bool missed;
 
 	if (!queue_is_current(g->q) && queue_reopen(g->q) == 0)
+		g->reopened = true;
+	if (g->reopened)
 		rewatch(g);
+	g->reopened = false;
 	(void)read_events(g);
 	before = g->waiting.count;
 	(void)queue_each(g->q, QUEUE_RESPONSES, collect_id, g);
@@ -807,6 +834,8 @@ dispatch(struct gateway *g, const struct epoll_event *e)
 			c->writable = true;
 		if (e->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 			c->readable = true;
+		if (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+			c->peer_ending = true;
 		if ((e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) &&
 		    c->state == CONN_WAIT)
 			give_up(g, c, FOR_CLIENT);

@@ -125,6 +125,12 @@ presence_claim(const struct queue *q)
 	return -1;
 }
 
+bool
+presence_is_left(const struct queue *q)
+{
+	return faccessat(q->root, PID_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 static int
 replace_file(const struct queue *q, const char *name, struct span text)
 {

@@ -26,6 +26,9 @@ void presence_look(const struct queue *q, struct presence *p);
  */
 int presence_claim(const struct queue *q);
 
+/* Whether a gateway has died here without removing its files. */
+bool presence_is_left(const struct queue *q);
+
 /* Publish server.pid, and ready.json (url: http://HOST:PORT). 0 or -1. */
 int presence_write_pid(const struct queue *q, pid_t pid);
 int presence_write_ready(const struct queue *q, struct span ready);

@@ -185,7 +185,8 @@ supervise_run(const struct supervise *s, volatile sig_atomic_t *stop,
 		return -1;
 	catch_child(&waiting);
 	*what = "cannot listen";
-	listener = listen_within(s->address, s->socket_mode, BIND_WAIT_MS);
+	listener = listen_within(s->address, s->socket_mode,
+	    presence_is_left(s->q) ? BIND_WAIT_MS : 0);
 	if (listener == -1) {
 		io_close(lock);
 		return -1;

@@ -1,6 +1,7 @@
 #include <sys/inotify.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -67,15 +68,24 @@ watch_folder(struct watch *w, const struct queue *q, enum queue_folder folder,
 		w->trusted = false;
 }
 
+/*
+ * One read for all that is there: only a buffer that came back nearly full
+ * can have left something, and what it did, poll tells.
+ */
 static bool
 fill(struct watch *w)
 {
+	bool more = w->len == 0 ||
+	    w->len > sizeof(w->events) - sizeof(struct inotify_event) -
+	    NAME_MAX - 1;
 	ssize_t n;
 
+	w->at = w->len = 0;
+	if (!more)
+		return false;
 	do
 		n = read(w->fd, w->events, sizeof(w->events));
 	while (n == -1 && errno == EINTR);
-	w->at = 0;
 	w->len = n > 0 ? (size_t)n : 0;
 	return n > 0;
 }

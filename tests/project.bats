@@ -1,0 +1,85 @@
+#!/usr/bin/env bats
+# The build itself: what make promises, and the one file for the sandbox.
+load helper
+
+top() {
+	cd "$BATS_TEST_DIRNAME/.."
+}
+
+@test "make: nothing is rebuilt without need, dependants when a header changes" {
+	top
+	run -0 make -q all
+	run -1 make -q -W lib/queue.h all
+	run -0 make -n -W lib/rules.h all
+	[[ $output == *"-o bin/pc-allow "* ]]
+	[[ $output != *"-c -o build/release/lib/queue.o"* ]]
+}
+
+@test "make: install and uninstall are each other's opposite" {
+	d=$BATS_TEST_TMPDIR/dest
+	top
+	make -s install DESTDIR="$d" PREFIX=/usr
+	[ -x "$d/usr/bin/pc-serve" ]
+	[ -f "$d/usr/share/man/man7/pc-tools.7" ]
+	for t in "$d"/usr/bin/*; do
+		[ -f "$d/usr/share/man/man1/$(basename "$t").1" ]
+	done
+	make -s uninstall DESTDIR="$d" PREFIX=/usr
+	[ -z "$(find "$d" -type f)" ]
+}
+
+@test "every tool: -h is one page on stdout, -V a version, bad options exit 100" {
+	for t in pc-serve pc-enqueue pc-drain pc-respond pc-allow pc-forward; do
+		run --separate-stderr -0 "$t" --help
+		[[ $output == "usage: $t "* ]]
+		[ -z "$stderr" ]
+		run --separate-stderr -0 "$t" -V
+		[[ $output =~ ^$t\ [0-9]+\.[0-9]+\.[0-9]+$ ]]
+		run --separate-stderr -100 "$t" --no-such-option
+		[ -z "$output" ]
+		[ "$(wc -l <<<"$stderr")" -eq 1 ]
+		run --separate-stderr -111 sh -c "$t -h >/dev/full"
+		[ "$(wc -l <<<"$stderr")" -eq 1 ]
+	done
+}
+
+@test "every tool: its page names each of its long options" {
+	for t in pc-serve pc-enqueue pc-drain pc-respond pc-allow pc-forward; do
+		"$t" --help | grep -oE -- '--[a-z][a-z-]+' | sort -u |
+		while read -r option; do
+			echo "$t $option"
+			# mdoc writes --name as "Fl -name".
+			grep -qE -- "Fl -${option#--}( |\$)" \
+			    "$BATS_TEST_DIRNAME/../man/$t.1"
+		done
+	done
+}
+
+@test "static: one file carries a request in an empty file system" {
+	[ "$(id -u)" -eq 0 ] || skip "needs root for chroot"
+	mkdir root
+	cp "$BATS_TEST_DIRNAME/../bin/static/pc-tools" root/
+	chroot root /pc-tools pc-drain -q /q -f >requests &
+	pids+=($!)
+	chroot root /pc-tools pc-enqueue -q /q -V
+	while [ ! -d root/q/responses ]; do read -r -t 0.01 <> <(:) || :; done
+	id=$(chroot root /pc-tools pc-enqueue -q /q --no-wait GET /api/x)
+	while [ ! -s requests ]; do read -r -t 0.01 <> <(:) || :; done
+	grep -q "\"id\":\"$id\"" requests
+	printf 'hello' | chroot root /pc-tools pc-respond -q /q -s 200 "$id"
+	run chroot root /pc-tools pc-enqueue -q /q --collect "$id"
+	[ "$output" = hello ]
+	[ -z "$(find root/q -name '*.json' -o -name '*.tmp')" ]
+}
+
+@test "static: it is chosen by name or by first argument, else exit 100" {
+	s=$BATS_TEST_DIRNAME/../bin/static/pc-tools
+	ln -s "$s" pc-drain
+	run -0 ./pc-drain -V
+	[[ $output == "pc-drain "* ]]
+	run -0 "$s" pc-respond -V
+	[[ $output == "pc-respond "* ]]
+	run --separate-stderr -100 "$s" pc-other
+	[ "$(wc -l <<<"$stderr")" -eq 1 ]
+	[ "$(stat -c %s "$s")" -lt 1500000 ]
+}
