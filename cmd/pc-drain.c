@@ -258,6 +258,7 @@ follow(const struct command *c, struct drain *d, const sigset_t *unblocked)
 	int lock;
 
 	lock = c->recover ? recover(c, d) : drain_lock(d->q, false, 5000);
+	d->lock = lock;
 	if (lock == -1 && errno == EAGAIN)
 		cli_fail(EXIT_LATER, c->dir, "another drain is recovering");
 	if (lock == -1 || (c->recover && drain_lock_share(lock) == -1))
@@ -274,7 +275,7 @@ follow(const struct command *c, struct drain *d, const sigset_t *unblocked)
 		cli_warn("stdin", "silent for too long: the channel is dead");
 		return EXIT_LATER;
 	default:
-		cli_fail_errno(c->dir);
+		cli_fail_errno("stdout");
 	}
 }
 

@@ -69,6 +69,7 @@ struct command {
 	size_t body_max;
 	int64_t timeout_ms;
 	int queue_flags;
+	mode_t mask;		/* the caller's, for -o */
 	bool include, no_wait, claims, safe;
 };
 
@@ -219,7 +220,7 @@ make_record(struct command *c, const char *id, char *argv[],
 
 /* The body into a file: through a temporary, unless it is no regular file. */
 static int
-write_output(const char *file, struct span body)
+write_output(const char *file, mode_t mask, struct span body)
 {
 	struct stat st;
 	char *tmp;
@@ -235,7 +236,7 @@ write_output(const char *file, struct span body)
 	}
 	if (asprintf(&tmp, "%s.%ld.tmp", file, (long)getpid()) == -1)
 		return -1;
-	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666 & ~022);
+	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666 & ~mask);
 	if (fd != -1) {
 		result = io_write_all(fd, body.p, body.n);
 		if (close(fd) == -1)
@@ -316,7 +317,8 @@ print_answer(const struct command *c, const struct record *r)
 		cli_fail(c->safe ? EXIT_LATER : EXIT_UNKNOWN, NULL,
 		    strerror(ENOMEM));
 	written = io_write_all(STDOUT_FILENO, head.data, head.len) == 0 &&
-	    (c->output != NULL ? write_output(c->output, buf_span(&body)) :
+	    (c->output != NULL ? write_output(c->output, c->mask,
+	    buf_span(&body)) :
 	    io_write_all(STDOUT_FILENO, body.data, body.len)) == 0;
 	/* It ran, and nobody has seen the answer. */
 	if (!written)
@@ -399,6 +401,7 @@ main(int argc, char *argv[])
 		make_record(&c, id, argv + optind, &file);
 	}
 	cli_catch_stop(&unblocked);
+	c.mask = umask(0);
 	if (queue_open(&q, c.dir, c.queue_flags) == -1)
 		cli_fail_errno(c.dir);
 	if (c.collect == NULL &&

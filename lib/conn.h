@@ -49,6 +49,7 @@ struct conn {
 	bool readable, writable;	/* as far as epoll has said */
 	bool is_chunked, keep_alive, http_1_0, is_head, is_safe;
 	bool peer_ending;		/* epoll has said so: read to the end */
+	bool hung_up;			/* epoll has seen the peer's end */
 	bool peer_closed;		/* nothing more will come */
 	bool dead;			/* to be freed when events are done */
 	size_t discarded;

@@ -5,13 +5,19 @@
 #include "clock.h"
 #include "drain.h"
 #include "id.h"
+#include "io.h"
 
 #define BACKLOG_MAX (256 * 1024)	/* unwritten output: claim no more */
 
-/* One of our claims; end: where its line ends in the output's stream. */
+/*
+ * One of our claims; end: where its line ends in the output's stream.  The
+ * rest is the answer that is true if nobody ever read that line.
+ */
 struct claim {
 	struct idmap_node node;
 	uint64_t end;
+	int status;
+	const char *outcome;
 	char id[ID_MAX + 1];
 };
 
@@ -22,6 +28,7 @@ drain_start(struct drain *d, struct queue *q, const struct drain_options *o)
 	d->q = q;
 	d->o = o;
 	d->epoch.fd = -1;
+	d->lock = -1;
 }
 
 void
@@ -37,6 +44,7 @@ drain_free(struct drain *d)
 	record_free(&d->record);
 	buf_free(&d->file);
 	epoch_close(&d->epoch);
+	io_close(d->lock);
 }
 
 void
@@ -47,7 +55,7 @@ drain_forget(struct drain *d, const char *id)
 }
 
 static void
-remember(struct drain *d, const char *id)
+remember(struct drain *d, const char *id, int status, const char *outcome)
 {
 	struct claim *c = malloc(sizeof(*c));
 
@@ -56,6 +64,8 @@ remember(struct drain *d, const char *id)
 	snprintf(c->id, sizeof(c->id), "%s", id);
 	c->node.id = c->id;
 	c->end = d->out_start + d->out.len;
+	c->status = status;
+	c->outcome = outcome;
 	if (idmap_get(&d->open, id) != NULL || idmap_add(&d->open,
 	    &c->node) == -1)
 		free(c);
@@ -79,15 +89,18 @@ drain_scan(struct drain *d)
 
 /*
  * Appends the line for a file of the queue: the request, or the response
- * that refuses it.  false when it is gone or its time is up.
+ * that refuses it.  Skipped when it is gone or its time is up; failed when we
+ * lack descriptors or memory to read it now.  d->record has a method only
+ * after a request.
  */
-static bool
+static enum drain_result
 put_line(struct drain *d, enum queue_folder where, const char *id)
 {
 	enum record_kind kind = RECORD_INVALID;
 	int64_t mtime = clock_wall_ms(), left, timeout;
 	struct span name = span_of(id);
 
+	d->record.method.n = 0;
 	if (queue_read(d->q, where, id, record_size_max(d->o->body_max),
 	    &d->file, &mtime) == 0) {
 		kind = record_parse(&d->record, buf_span(&d->file),
@@ -97,7 +110,9 @@ put_line(struct drain *d, enum queue_folder where, const char *id)
 		if (kind == RECORD_TOO_LARGE && d->record.method.n == 0)
 			kind = RECORD_INVALID;
 	} else if (errno == ENOENT) {
-		return false;
+		return DRAIN_SKIPPED;
+	} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+		return DRAIN_FAILED;
 	} else if (errno == EFBIG) {
 		kind = RECORD_TOO_LARGE;
 	}
@@ -105,7 +120,9 @@ put_line(struct drain *d, enum queue_folder where, const char *id)
 	    d->record.timeout_ms : RECORD_TIMEOUT_DEFAULT;
 	left = mtime + timeout - clock_wall_ms();
 	if (left <= 0)
-		return false;
+		return DRAIN_SKIPPED;
+	if (kind != RECORD_REQUEST)
+		d->record.method.n = 0;
 	if (kind == RECORD_REQUEST) {
 		d->record.remaining_ms = left < timeout ? left : timeout;
 		record_put_request(&d->out, &d->record);
@@ -116,7 +133,7 @@ put_line(struct drain *d, enum queue_folder where, const char *id)
 		record_put_error(&d->out, name, 400,
 		    "Invalid bridge request payload.", NULL);
 	}
-	return true;
+	return DRAIN_TOOK;
 }
 
 /* Makes the output what it was, when a line turned out not to be ours. */
@@ -130,17 +147,18 @@ drop_line(struct drain *d, size_t len)
 enum drain_result
 drain_peek(struct drain *d, const char *id)
 {
-	return put_line(d, QUEUE_REQUESTS, id) ? DRAIN_TOOK : DRAIN_SKIPPED;
+	return put_line(d, QUEUE_REQUESTS, id);
 }
 
 enum drain_result
 drain_take(struct drain *d, const char *id)
 {
 	size_t len = d->out.len, max = d->o->bytes_max;
+	enum drain_result made;
 
 	/* The line is made first: a claim is not won and then forgotten. */
-	if (!put_line(d, QUEUE_REQUESTS, id))
-		return DRAIN_SKIPPED;
+	if ((made = put_line(d, QUEUE_REQUESTS, id)) != DRAIN_TOOK)
+		return made;
 	if (max > 0 && d->out.len > max && len > 0) {
 		drop_line(d, len);
 		return DRAIN_FULL;
@@ -161,7 +179,7 @@ drain_take(struct drain *d, const char *id)
 		return errno == ENOENT || errno == EEXIST ? DRAIN_SKIPPED :
 		    DRAIN_FAILED;
 	}
-	remember(d, id);
+	remember(d, id, 503, OUTCOME_NOT_STARTED);
 	return DRAIN_TOOK;
 }
 
@@ -227,8 +245,8 @@ drain_answer_unprinted(struct drain *d, const char *message)
 		c = (struct claim *)(void *)node;
 		if (c->end > d->out_start) {
 			buf_reset(&line, line.cap);
-			record_put_error(&line, span_of(c->id), 503, message,
-			    OUTCOME_NOT_STARTED);
+			record_put_error(&line, span_of(c->id), c->status,
+			    message, c->outcome);
 			if (!buf_failed(&line))
 				(void)queue_respond(d->q, c->id,
 				    buf_span(&line));
@@ -249,21 +267,28 @@ static void
 put_lost(struct drain *d, const char *id, size_t len, const char *message,
     bool again)
 {
+	enum drain_result made = put_line(d, QUEUE_CLAIMED, id);
+	const char *outcome;
+	int status;
 	bool safe;
 
-	if (!put_line(d, QUEUE_CLAIMED, id))
+	d->out.failed |= made == DRAIN_FAILED;
+	if (made != DRAIN_TOOK)
 		return;
 	/* A response line: it is not valid, and no handler ever had it. */
-	if (d->record.method.n == 0 || d->out.len == len)
-		goto done;
+	if (d->record.method.n == 0) {
+		remember(d, id, 503, OUTCOME_NOT_STARTED);
+		return;
+	}
 	safe = method_is_safe(d->record.method);
-	if (safe && again)
-		goto done;
-	drop_line(d, len);
-	record_put_error(&d->out, span_of(id), safe ? 503 : 504, message,
-	    safe ? NULL : OUTCOME_INDETERMINATE);
-done:
-	remember(d, id);
+	status = safe ? 503 : 504;
+	outcome = safe ? NULL : OUTCOME_INDETERMINATE;
+	if (!safe || !again) {
+		drop_line(d, len);
+		record_put_error(&d->out, span_of(id), status, message,
+		    outcome);
+	}
+	remember(d, id, status, outcome);
 }
 
 static bool
@@ -317,7 +342,7 @@ drain_fail(struct drain *d, const char *message)
 		if (queue_claim(d->q, id) == 0) {
 			record_put_error(&d->out, span_of(id), 503, message,
 			    OUTCOME_NOT_STARTED);
-			remember(d, id);
+			remember(d, id, 503, OUTCOME_NOT_STARTED);
 		}
 		free(id);
 	}

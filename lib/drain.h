@@ -47,6 +47,7 @@ struct drain {
 	struct record record;
 	struct buf file;
 	int claim_error;	/* errno that claiming last failed with */
+	int lock;		/* shared while following; -1: none held */
 };
 
 void drain_start(struct drain *d, struct queue *q,

@@ -28,6 +28,8 @@ struct follow {
 	bool unannounced;	/* a look found what no event had told */
 	bool counting;		/* at the limit: watching claims go */
 	bool lost;		/* the queue has gone; said once */
+	bool superseded;	/* a newer drain has the queue that came */
+	int write_error;	/* errno of output that is not just closed */
 };
 
 static void
@@ -78,6 +80,24 @@ read_events(struct follow *f)
 	return any;
 }
 
+/* Our locks are files of the directory that went: -1 with errno, not had. */
+static int
+lock_again(struct drain *d)
+{
+	int fd;
+
+	if (d->lock != -1) {
+		if ((fd = drain_lock(d->q, false, 0)) == -1)
+			return -1;
+		io_close(d->lock);
+		d->lock = fd;
+	}
+	if (!d->o->has_epoch)
+		return 0;
+	epoch_close(&d->epoch);
+	return epoch_open(&d->epoch, d->q, d->o->epoch);
+}
+
 /* The queue was removed or replaced under us: use the one that is there. */
 static bool
 find_queue(struct follow *f)
@@ -89,6 +109,11 @@ find_queue(struct follow *f)
 	if (queue_reopen(d->q) == -1) {
 		if (!f->lost)
 			d->o->warn(d->q->dir, "the queue has gone; waiting");
+		f->lost = true;
+		return false;
+	}
+	if (lock_again(d) == -1) {
+		f->superseded = errno == ESTALE;
 		f->lost = true;
 		return false;
 	}
@@ -244,8 +269,11 @@ write_some(struct follow *f)
 	struct drain *d = f->d;
 	ssize_t n = io_write_ready(f->out, d->out.data, d->out.len);
 
-	if (n == -1)
+	if (n == -1) {
+		if (errno != EPIPE && errno != ECONNRESET)
+			f->write_error = errno;
 		return false;
+	}
 	drain_wrote(d, (size_t)n);
 	return true;
 }
@@ -324,6 +352,8 @@ run(struct follow *f, volatile sig_atomic_t *stop, const sigset_t *unblocked)
 			return FOLLOW_SILENT;
 		if (now >= f->look_at)
 			look(f);
+		if (f->superseded)
+			return FOLLOW_SUPERSEDED;
 		if (now >= f->sweep_at) {
 			if (!f->lost)
 				(void)sweep_run(d->q, d->o->body_max, false,
@@ -335,7 +365,7 @@ run(struct follow *f, volatile sig_atomic_t *stop, const sigset_t *unblocked)
 		if (!wait_and_serve(f, unblocked))
 			break;
 	}
-	return FOLLOW_ENDED;
+	return f->write_error != 0 ? FOLLOW_FAILED : FOLLOW_ENDED;
 }
 
 enum follow_result
@@ -353,6 +383,7 @@ drain_follow(struct drain *d, int in, int out, volatile sig_atomic_t *stop,
 	drain_answer_unprinted(d,
 	    "Bridge worker stopped before request could be handled.");
 	follow_close(&f);
+	errno = f.write_error;
 	return result;
 }
 
@@ -374,14 +405,15 @@ drain_batch(struct drain *d, int64_t wait_ms, volatile sig_atomic_t *stop,
 		if (now >= f.look_at)
 			look(&f);
 		errno = ESTALE;
-		if (claim(&f) == -1)
+		if (f.superseded || claim(&f) == -1)
 			break;
-		if ((errno = d->claim_error) != 0)
-			break;
+		/* Also what was claimed before claiming failed. */
 		if (d->out.len > 0) {
 			result = 0;
 			break;
 		}
+		if ((errno = d->claim_error) != 0)
+			break;
 		errno = *stop ? EINTR : EAGAIN;
 		if (*stop || (deadline != -1 && now >= deadline))
 			break;

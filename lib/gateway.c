@@ -562,6 +562,8 @@ serve(struct gateway *g, struct conn *c)
 			else if (c->state != CONN_BODY &&
 			    (c->out.len == 0 || c->out_at > had))
 				send_answer(g, c);
+			if (!c->dead && c->out.len > 0)
+				set_patience(g, c, PATIENCE_WRITE);
 			if (c->dead || c->out.len > 0)
 				return;
 		}
@@ -836,8 +838,9 @@ dispatch(struct gateway *g, const struct epoll_event *e)
 			c->readable = true;
 		if (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 			c->peer_ending = true;
-		if ((e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) &&
-		    c->state == CONN_WAIT)
+		if (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+			c->hung_up = true;
+		if (c->hung_up && c->state == CONN_WAIT)
 			give_up(g, c, FOR_CLIENT);
 		else
 			serve(g, c);

@@ -364,7 +364,7 @@ for ident, n in (("a", 10000), ("b", 40000)):
         "headers": {}, "body": "", "createdAt": "x"}))
 END
 	forward <lines | shapes >out
-	[[ $(<out) == 'a 200 - '$'\n''b 504 indeterminate The API gave no'* ]]
+	[[ $(<out) == 'a 200 - '*$'\nb 504 indeterminate The API gave no'* ]]
 }
 
 @test "pc-forward: proxies, netrc, cookies and redirects are not heeded" {
@@ -617,9 +617,7 @@ print(s.getsockname()[1])'
 		request a POST /hold
 		request c GET /release
 	} | forward | shapes >out
-	[ "$(cut -d' ' -f1,2 out | grep .)" = "a 200
-b 200
-c 200" ]
+	[ "$(cut -d' ' -f1,2 out)" = $'a 200\nb 200\nc 200' ]
 	[ "$(grep -c hold log)" -eq 1 ]
 }
 
@@ -825,11 +823,11 @@ stop_vector() {
 	local line
 	rm -f in out log
 	mkfifo log
+	exec 7<>log
 	start_api --log log
 	open_forward -j 3
 	request get GET /get '?do=hang' >&8
-	read -r line <log
-	exec 7<log
+	read -r line <&7
 	request post POST /post '?do=hang' >&8
 	read -r line <&7
 	request soon POST /soon '?do=delay&ms=300' >&8
@@ -878,10 +876,10 @@ END
 	start_api --log log
 	local line i
 	open_forward
-	for ((i = 0; i < 20; i++)); do
+	for ((i = 0; i < 16; i++)); do
 		request "$i" GET /x '?do=size&n=100000' >&8
 	done
-	until [ "$(wc -l <log)" -eq 20 ]; do :; done
+	until [ "$(wc -l <log)" -eq 16 ]; do :; done
 	kill -TERM "$filter"
 	ended 143
 }
@@ -897,7 +895,7 @@ make_cert() {
 	{ request a GET /x; request b POST /y; } >lines
 	url=https${url#http}
 	forward --ca-file cert <lines | shapes >out
-	[ "$(cut -d' ' -f1,2 out | grep '^[ab] ')" = $'a 200\nb 200' ]
+	[ "$(cut -d' ' -f1,2 out)" = $'a 200\nb 200' ]
 	[ "$(wc -l <log)" -eq 2 ]
 	forward <lines 2>err | shapes >out
 	[[ $(<out) == 'a 502 not-started The API cannot be reached: '*$'\nb 502 not-started The API cannot be reached: '* ]]
