@@ -538,12 +538,11 @@ read_body(struct gateway *g, struct conn *c, bool fresh)
 
 /* How much may be read ahead in this state. */
 static size_t
-read_limit(const struct gateway *g, const struct conn *c)
+read_limit(const struct conn *c)
 {
 	if (c->state == CONN_BODY)
 		return c->head_len + PIPELINED_MAX +
 		    (c->is_chunked ? 0 : c->body_len);
-	(void)g;
 	return PIPELINED_MAX;
 }
 
@@ -572,7 +571,9 @@ serve(struct gateway *g, struct conn *c)
 			return;
 		}
 		had = c->in.len;
-		(void)conn_fill(c, read_limit(g, c));
+		/* A head just parsed points into what has been read. */
+		if (!fresh)
+			(void)conn_fill(c, read_limit(c));
 		if (buf_failed(&c->in)) {
 			bury(g, c);
 			return;

@@ -384,7 +384,8 @@ enum queue_delivery
 queue_respond(struct queue *q, const char *id, struct span response)
 {
 	if (!request_is_claimed(q, id))
-		return QUEUE_UNKNOWN;
+		return queue_has(q, QUEUE_RESPONSES, id) ? QUEUE_ANSWERED :
+		    QUEUE_UNKNOWN;
 	if (publish(q, QUEUE_RESPONSES, id, response) == -1)
 		return errno == EEXIST ? QUEUE_ANSWERED : QUEUE_FAILED;
 	/* The second look: a requester that left took its claim with it. */

@@ -21,6 +21,7 @@ import sys
 
 BATCH = 100             # connections at once
 CUTS = 300              # of a longer message, so many points only
+dialled = 0
 WAIT = 10               # seconds for an answer that must come
 SIMPLE = {'r': b'\r', 'n': b'\n', 't': b'\t', '0': b'\0', '\\': b'\\'}
 
@@ -30,6 +31,8 @@ class Wrong(Exception):
 
 
 def dial():
+    global dialled
+    dialled += 1
     s = socket.create_connection((HOST, PORT), WAIT)
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return s
@@ -212,6 +215,7 @@ def run(cases):
             control = Control()
             print('not ok %d - %s: %s: %s' % (n, name, expected, e))
     print('1..%d' % n)
+    print('# %d connections' % dialled)
     return failed or n == 0
 
 
