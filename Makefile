@@ -159,8 +159,10 @@ bench:
 faults:
 	tests/packages.sh $(CHECKPKG)
 	$(MAKE) -s all $(BENCH)
-	PATH="$$PWD/bin:$$PATH" python3 tests/faults/pipeline.py \
-	    --rounds $(ROUNDS)
+	PATH="$$PWD/bin:$$PATH" tests/faults/pipeline.py --rounds $(ROUNDS)
+	@echo "broken on purpose, it must find that:"
+	! PATH="$$PWD/bin:$$PATH" tests/faults/pipeline.py --rounds 200 \
+	    --mutant put-back
 
 fuzz:
 	tests/packages.sh $(FUZZPKG)

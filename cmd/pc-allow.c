@@ -41,30 +41,38 @@ static const struct option options[] = {
 };
 
 static void
+read_file(const char *name, struct buf *text)
+{
+	int fd = open(name, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+
+	if (fd == -1 || io_read_to_end(fd, text, RULES_TEXT_MAX) == -1)
+		cli_fail(errno == ENOMEM || errno == EIO || errno == EMFILE ||
+		    errno == ENFILE ? EXIT_LATER : EXIT_NEVER,
+		    name, strerror(errno));
+	io_close(fd);
+}
+
+static void
 load_rules(struct rules *rules, const char *name)
 {
 	const char *fault, *builtin = rules_builtin(name);
-	struct buf text = { 0 };
+	struct buf file = { 0 };
 	char where[128];
 	size_t line;
-	int fd;
 
-	if (builtin != NULL) {
-		buf_add_str(&text, builtin);
-	} else if (*name == '@') {
-		cli_fail(EXIT_NEVER, name, "no such built-in rules");
-	} else {
-		fd = open(name, O_RDONLY | O_NOCTTY | O_CLOEXEC);
-		if (fd == -1 ||
-		    io_read_to_end(fd, &text, RULES_TEXT_MAX) == -1)
-			cli_fail(EXIT_NEVER, name, strerror(errno));
-		io_close(fd);
+	if (builtin == NULL) {
+		if (*name == '@')
+			cli_fail(EXIT_NEVER, name, "no such built-in rules");
+		read_file(name, &file);
 	}
-	if (rules_parse(rules, buf_span(&text), &line, &fault) == -1) {
+	if (rules_parse(rules, builtin != NULL ? span_of(builtin) :
+	    buf_span(&file), &line, &fault) == -1) {
+		if (line == 0)
+			cli_fail(EXIT_LATER, name, fault);
 		snprintf(where, sizeof(where), "line %zu: %s", line, fault);
 		cli_fail(EXIT_NEVER, name, where);
 	}
-	buf_free(&text);
+	buf_free(&file);
 }
 
 static int

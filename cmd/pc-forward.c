@@ -137,8 +137,6 @@ parse_options(struct command *c, int argc, char *argv[])
 			break;
 		case 'm':
 			api->body_max = cli_body_max(optarg);
-			if (api->body_max > 1 << 30)
-				cli_fail(EXIT_NEVER, "-m", "at most 1G");
 			break;
 		case 't':
 			c->relay.dispatch.timeout_ms = check_timeout(optarg);

@@ -345,6 +345,7 @@ start_daemon(const struct command *c, struct queue *q, struct address *a)
 	close(ends[1]);
 	if (io_read_to_end(ends[0], &ready, 65536) == -1 || ready.len == 0) {
 		show_log(log, from);
+		buf_free(&ready);
 		/* It has said why; a lasting no is passed on. */
 		if (waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
 		    (WEXITSTATUS(status) == EXIT_NO ||

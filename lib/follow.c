@@ -196,9 +196,10 @@ claim(struct follow *f)
 	if (taken == -1 && errno == ESTALE)
 		return -1;
 	if (taken == -1) {
-		if (errno != d->claim_error)
+		/* A fault is said once: of a batch, by the caller. */
+		if (errno != d->claim_error && f->out != -1)
 			d->o->warn(d->q->dir, strerror(errno));
-		d->claim_error = errno;	/* a fault is said once */
+		d->claim_error = errno;
 		pending_clear(&d->pending);	/* until the next look */
 		watch_busy(&f->watch);
 		f->look_at = clock_mono_ms() + watch_interval(&f->watch);

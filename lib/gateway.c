@@ -34,7 +34,7 @@ struct gateway {
 	const struct gateway_options *o;
 	int epoll, listener;
 	bool accepting;
-	bool reopened;			/* the queue: watch the new one */
+	bool stale;			/* what the watches are on */
 	struct watch watch;		/* responses/ */
 	struct depth depth;
 	struct idmap waiting;
@@ -336,7 +336,7 @@ submit_file(struct gateway *g, struct conn *c)
 	/* The queue was removed under us: serve the one that is there. */
 	if (errno != ENOENT || queue_reopen(g->q) == -1)
 		return -1;
-	g->reopened = true;
+	g->stale = true;
 	g->look_at = g->now;
 	return queue_submit(g->q, c->id, buf_span(&g->file));
 }
@@ -671,6 +671,7 @@ read_events(struct gateway *g)
 
 	while (watch_next(&g->watch, &e)) {
 		if (e.kind == WATCH_LOST) {
+			g->stale = true;
 			g->look_at = g->now;
 		} else if (idmap_get(&g->waiting, e.id) != NULL) {
 			any = true;
@@ -708,10 +709,10 @@ look(struct gateway *g)
 	bool missed;
 
 	if (!queue_is_current(g->q) && queue_reopen(g->q) == 0)
-		g->reopened = true;
-	if (g->reopened)
+		g->stale = true;
+	if (g->stale)
 		rewatch(g);
-	g->reopened = false;
+	g->stale = false;
 	(void)read_events(g);
 	before = g->waiting.count;
 	(void)queue_each(g->q, QUEUE_RESPONSES, collect_id, g);
@@ -783,6 +784,8 @@ next_timeout(const struct gateway *g)
 static void
 do_timers(struct gateway *g)
 {
+	if (g->waiting.count == 0 && !g->stale)
+		g->look_at = -1;	/* all have been answered */
 	if (g->look_at != -1 && g->now >= g->look_at)
 		look(g);
 	if (g->sweep_at != -1 && g->now >= g->sweep_at)

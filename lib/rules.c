@@ -58,20 +58,51 @@ is_name_char(char c)
 	    (c >= 'a' && c <= 'z') || c == '_';
 }
 
+/* How much of a wildcard is `:name`; what follows is its literal ending. */
+static size_t
+wildcard_name_len(struct span s)
+{
+	size_t n = 1;
+
+	while (n < s.n && is_name_char(s.p[n]))
+		n++;
+	return n;
+}
+
+static const char *
+check_wildcard(struct span s)
+{
+	size_t n = wildcard_name_len(s);
+
+	if (n == 1)
+		return "a wildcard needs a name of letters, digits and _";
+	if (n < s.n && s.p[n] != '.')
+		return "after a wildcard's name comes a slash, or an "
+		    "ending that begins with a dot";
+	return NULL;
+}
+
 /* One segment of a pattern, without its slash. */
 static const char *
 check_segment(struct span s)
 {
-	size_t i;
+	const char *fault;
+	size_t i = 0;
 	char c;
 
 	if (s.n == 0)
 		return "empty segment in a pattern";
-	if (s.p[0] == ':' && (s.n == 1 || !is_name_char(s.p[1])))
-		return "a wildcard needs a name";
-	for (i = s.p[0] == ':'; i < s.n; i++) {
+	if (s.p[0] == ':') {
+		if ((fault = check_wildcard(s)) != NULL)
+			return fault;
+		i = 1;
+	}
+	/* A path that has one of these is never canonical, or looks as if
+	 * it were more than a literal. */
+	for (; i < s.n; i++) {
 		c = s.p[i];
-		if (c <= ' ' || c > '~' || strchr(":*?#\\%{}[]", c) != NULL)
+		if (c <= ' ' || c > '~' ||
+		    strchr(":*?#\\%{}[]\"<>^`", c) != NULL)
 			return "only :name is a wildcard, and only "
 			    "plain characters are matched";
 	}
@@ -147,6 +178,8 @@ parse_line(struct rules *r, struct span line)
 	const char *fault;
 	struct span method, pattern;
 
+	if (line.n > 0 && memchr(line.p, '\0', line.n) != NULL)
+		return "NUL in the rules";
 	if (comment != NULL)
 		line.n = (size_t)(comment - line.p);
 	method = take_word(&line);
@@ -172,8 +205,6 @@ prepare(struct rules *r, struct span text)
 {
 	if (text.n > RULES_TEXT_MAX)
 		return "rules too long";
-	if (text.n > 0 && memchr(text.p, '\0', text.n) != NULL)
-		return "NUL in the rules";
 	r->text = malloc(text.n + 1);
 	r->rules = calloc(RULES_MAX, sizeof(*r->rules));
 	r->buckets = calloc(BUCKETS, sizeof(struct rule *));
@@ -228,12 +259,9 @@ rules_free(struct rules *r)
 static bool
 wildcard_matches(struct span pattern, struct span segment)
 {
-	size_t n = 1;
-	struct span ending;
+	size_t n = wildcard_name_len(pattern);
+	struct span ending = { pattern.p + n, pattern.n - n };
 
-	while (n < pattern.n && is_name_char(pattern.p[n]))
-		n++;
-	ending = (struct span){ pattern.p + n, pattern.n - n };
 	return segment.n > ending.n && span_equal(ending, (struct span){
 	    segment.p + segment.n - ending.n, ending.n });
 }

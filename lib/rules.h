@@ -4,8 +4,8 @@
  *
  * A pattern is matched segment by segment against the whole path; `:name`
  * stands for one non-empty segment (`:name.txt`: one with that ending, and
- * something before it).  Nothing is folded or decoded: the bytes
- * that were checked are the bytes that are sent.
+ * something before it; an ending begins with a dot).  Nothing is folded or
+ * decoded: the bytes that were checked are the bytes that are sent.
  */
 #ifndef RULES_H
 #define RULES_H
@@ -31,7 +31,8 @@ struct rules {
 
 /*
  * Takes a rules text (copied).  0; -1 with *line and *fault set, a static
- * phrase, and r empty.
+ * phrase, and r empty.  A line of 0 is no line's fault: out of memory, or a
+ * text over RULES_TEXT_MAX.
  */
 int rules_parse(struct rules *r, struct span text, size_t *line,
     const char **fault);

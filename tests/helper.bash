@@ -4,6 +4,7 @@ setup() {
 	cd "$BATS_TEST_TMPDIR" || return
 	export LC_ALL=C TZ=UTC
 	umask 022
+	unset "${!PAPERCLIP_@}" PC_API_TOKEN
 	pids=()
 }
 
@@ -24,4 +25,39 @@ each_vector() {
 		"$2" "${cols[@]:1}"	# no || here: it would switch errexit off inside
 	done 9<"$1"
 	[ "$n" -gt 0 ]
+}
+
+# wait_until COMMAND... - until it succeeds; 10 s at most.
+wait_until() {
+	local i
+	for ((i = 0; i < 2000; i++)); do
+		"$@" && return
+		sleep 0.005
+	done
+	echo "never: $*"
+	return 1
+}
+
+# ended PID [STATUS] - waits for a child that the test started.
+ended() {
+	local id left=() status=0
+	wait "$1" || status=$?
+	for id in "${pids[@]}"; do
+		[ "$id" = "$1" ] || left+=("$id")
+	done
+	pids=("${left[@]}")
+	echo "process $1: exit $status"
+	[ "$status" -eq "${2:-0}" ]
+}
+
+# put_request QUEUE ID [METHOD] [MEMBERS] - as any peer writes it.
+put_request() {
+	printf '{"id":"%s","method":"%s","path":"/a","query":"","headers":{},"body":"","createdAt":"t"%s}\n' \
+	    "$2" "${3:-GET}" "${4:-}" >"$1/requests/$2.tmp"
+	mv "$1/requests/$2.tmp" "$1/requests/$2.json"
+}
+
+# age FILE SECONDS - as if it had been written that long ago.
+age() {
+	touch -d "@$(($(date +%s) - $2))" "$1"
 }

@@ -3,7 +3,12 @@
 load helper
 
 here=$BATS_TEST_DIRNAME
-export PC_API_TOKEN=token-of-the-tests
+
+eval "helper_$(declare -f setup)"
+setup() {
+	helper_setup
+	export PC_API_TOKEN=token-of-the-tests
+}
 
 # start COMMAND... - a server; $url is its address, from the port it prints
 start() {
@@ -59,13 +64,7 @@ open_forward() {
 # close_forward STATUS - its input ends, and it does so with STATUS
 close_forward() {
 	exec 8>&-
-	ended "$1"
-}
-
-ended() {
-	local status=0
-	wait "$filter" || status=$?
-	[ "$status" -eq "$1" ]
+	ended "$filter" "$1"
 }
 
 @test "pc-forward: -h and -V" {
@@ -773,7 +772,7 @@ END
 	request b GET /release >&8
 	exec 8>&-
 	cat <&9 >rest
-	ended 0
+	ended "$filter" 0
 	[ "$(grep -c . rest)" -eq 2 ]
 }
 
@@ -784,13 +783,13 @@ END
 	request a GET /x >&8
 	read -r line <&9
 	exec 9<&-
-	ended 111
+	ended "$filter" 111
 	[[ $(<err) == "pc-forward: stdout: Broken pipe" ]]
 	rm in out
 	open_forward
 	request a POST /x '?do=hang' >&8
 	exec 9<&-
-	ended 111
+	ended "$filter" 111
 }
 
 @test "pc-forward: a full device is exit 111" {
@@ -838,7 +837,7 @@ stop_vector() {
 	[ "$line" = '{"id":"r","wrote":true}' ]
 	kill "-$1" "$filter"
 	cat <&9 >rest
-	ended "$2"
+	ended "$filter" "$2"
 	exec 7<&-
 	shapes <rest >shape
 	python3 - shape <<'END'
@@ -868,7 +867,7 @@ END
 	read -r line <&9
 	kill -TERM "$filter"
 	shapes <&9 >shape
-	ended 143
+	ended "$filter" 143
 	[ "$(<shape)" = "a 503 not-started Bridge worker stopped before request could be handled." ]
 }
 
@@ -883,7 +882,7 @@ END
 		read -r line <&7
 	done
 	kill -TERM "$filter"
-	ended 143
+	ended "$filter" 143
 	exec 7<&-
 }
 
