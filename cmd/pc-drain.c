@@ -183,7 +183,7 @@ parse_options(struct command *c, int argc, char *argv[])
 	c->dir = cli_queue_dir(c->dir);
 }
 
-/* Writes what is in d->out; what cannot be written is answered: it never ran. */
+/* Writes what is in d->out; what cannot be written is answered by us. */
 static void
 print_all(struct drain *d)
 {

@@ -628,7 +628,7 @@ accept_all(struct gateway *g)
 		if (fd == -1 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			return;
 		if (fd == -1)
-			break;		/* descriptors, memory: a moment later */
+			break;		/* descriptors, memory: later */
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one,
 		    sizeof(one));
 		c = conn_new(fd);

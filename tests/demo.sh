@@ -46,7 +46,7 @@ make_sandbox() {
 		enter_flags=(-n -U --preserve-credentials)
 	elif [ "${UNSAFE:-0}" = 1 ]; then
 		echo "no network namespace is permitted here: going on without"
-		enter_flags=()
+		enter=()
 		return
 	else
 		echo "demo: no network namespace is permitted here, so there is" \
@@ -56,15 +56,12 @@ make_sandbox() {
 	sandbox=$!
 	pids="$pids $sandbox"
 	wait_for "$work/up"
+	enter=(nsenter -t "$sandbox" "${enter_flags[@]}" --)
 }
 
 # The exec channel: runs a command in the sandbox.
 inside() {
-	if [ "${#enter_flags[@]}" -gt 0 ]; then
-		nsenter -t "$sandbox" "${enter_flags[@]}" -- "$@"
-	else
-		"$@"
-	fi
+	"${enter[@]}" "$@"
 }
 
 # --- calls -------------------------------------------------------------------
@@ -101,7 +98,7 @@ echo "   $api"
 
 echo "2. A sandbox without network"
 make_sandbox
-if [ "${#enter_flags[@]}" -gt 0 ]; then
+if [ "${#enter[@]}" -gt 0 ]; then
 	inside curl -s -m 2 -o /dev/null "$api/api/agents/me" &&
 	    die "the sandbox can reach the API directly"
 	echo "   curl $api there: cannot connect"
@@ -123,14 +120,16 @@ echo "   $PAPERCLIP_API_URL"
 echo "4. On the host: pc-drain -f | pc-allow | pc-forward | pc-respond,"
 echo "   pc-drain and pc-respond through the exec channel"
 mkfifo "$work/requests" "$work/allowed" "$work/responses"
-inside pc-drain -f -q "$queue" >"$work/requests" &
-pids="$pids $!"
+"${enter[@]}" pc-drain -f -q "$queue" >"$work/requests" &
+drain=$!
+pids="$pids $drain"
 pc-allow <"$work/requests" >"$work/allowed" &
 pids="$pids $!"
 pc-forward -u "$api" <"$work/allowed" >"$work/responses" &
 pids="$pids $!"
-inside pc-respond -q "$queue" <"$work/responses" >"$work/reports" &
-pids="$pids $!"
+"${enter[@]}" pc-respond -q "$queue" <"$work/responses" >"$work/reports" &
+respond=$!
+pids="$pids $respond"
 
 echo "5. The agent, with curl:"
 json='content-type: application/json'
@@ -153,7 +152,14 @@ grep -qF 'host-secret' "$work/token" "$queue"/logs/* "$work/reports" &&
     die "the host's token is in the sandbox"
 checks=$((checks + 1))
 
-echo "6. Stop: nothing is left in the queue"
+echo "6. Stop: the drain ends, and by that the others; nothing is left"
+kill "$drain"
+wait "$drain" || die "pc-drain did not end well"
+wait "$respond" || die "pc-respond did not end well"
+pids=" $pids "
+pids=${pids/ $drain / }
+pids=${pids/ $respond / }
+checks=$((checks + 1))
 pc-drain -q "$queue" --status | sed 's/^/   /'
 [ -z "$(find "$queue" -name '*.json' ! -name ready.json)" ] ||
     die "something is left in the queue"

@@ -36,6 +36,70 @@ check_vector() {
 		}'
 }
 
+# A stranger's arbiter: paths of random pieces, about half of them hostile.
+@test "pc-allow: no path passes that a WHATWG URL parser would change" {
+	printf 'GET /:a /:a/:b /:a/:b/:c /:a/:b/:c/:d\n' >r
+	cat >random.js <<-'EOF'
+	let seed = 1;
+	const pick = list => list[(seed = seed * 48271 % 2147483647) % list.length];
+	const good = ["a", "b", "%41", "~", ":", "@", ";", "|", "...", "%c3%a9", "%252e", "'", "[", "]"];
+	const bad = [".", "..", "%2e", "%2E.", "//", "%2f", "%5C", "%00", "%7f", "%", "%g0", "\\", "?", "#",
+	    " ", "\t", "\0", "\x7f", "\u00e9", "\uff0f", "\"", "<", ">", "^", "`", "{", "}", "/"];
+	for (let i = 0; i < 20000; i++) {
+		let path = pick(["/", "/", "/", "/", "", "//", "\\", "h:"]), query = "";
+		for (let n = pick([1, 2, 3, 4, 5]); n > 0; n--)
+			path += pick([good, good, good, ["/a"], bad]).map(String).at(seed % 7 - 7) ?? "";
+		for (let n = pick([0, 0, 1, 2]); n > 0; n--)
+			query += pick(["?", "?", "?a"]) + pick(pick([good, good, bad]));
+		console.log(JSON.stringify({ id: `r${i}`, method: "GET", path, query, headers: {},
+		    body: "", createdAt: "t" }));
+	}
+	EOF
+	cat >judge.js <<-'EOF'
+	const lines = name => require("fs").readFileSync(name, "utf8").trim().split("\n").map(JSON.parse);
+	const sent = lines("in"), got = lines("out"), count = { passed: 0, 400: 0, 403: 0 };
+	const must = (ok, r) => { if (!ok) throw new Error(JSON.stringify(r)); };
+	must(sent.length === got.length, got.length);
+	for (const [i, r] of got.entries()) {
+		must(r.id === sent[i].id, r);
+		count[r.status ?? "passed"]++;
+		if (r.status !== undefined)
+			continue;
+		const url = new URL("http://h" + r.path + r.query);
+		must(r.path === sent[i].path && r.query === sent[i].query, r);
+		must(url.host === "h" && url.pathname === r.path && url.search === r.query, r);
+		must(!/%(2f|5c|[01].|7f)/i.test(r.path) && !r.path.includes("//"), r);
+	}
+	must(Object.keys(count).length === 3 && Object.values(count).every(n => n > 500), count);
+	EOF
+	node random.js >in
+	pc-allow -r r <in >out
+	node judge.js
+}
+
+vector_triple() {
+	printf '%b\n' "${1//\\/\\\\}" "${2/#'\e'/}" "${3/#'\e'/}"
+}
+@test "pc-allow: a line gets the verdict that --check gives" {
+	each_vector "$BATS_TEST_DIRNAME/pc-allow-check.tsv" vector_triple |
+	    grep -v ^vector: >triples
+	jq -nRc '[inputs] as $l | range(0; $l | length; 3) as $i |
+	    ($l[$i + 2] | split("?")) as $t |
+	    { want: $l[$i], id: "r", method: $l[$i + 1], path: ($t[0] // ""),
+	      query: ($t[1:] | map("?" + .) | join("")), headers: {},
+	      body: "", createdAt: "t" } |
+	    select(.method | test("^[!-~]+$"))' triples >in
+	[ "$(wc -l <in)" -gt 150 ]
+	jq -r '.want | if test("^no rule|^not canonical") then . else "passed" end' \
+	    in >want
+	pc-allow <in 2>err | jq -r 'if .method then "passed"
+	    elif .status == 403 then "no rule allows it"
+	    elif .status == 400 then .body | fromjson | .error |
+	      sub("Invalid request path"; "not canonical") else . end' >got
+	diff want got
+	[ ! -s err ]
+}
+
 @test "pc-allow: a request passes with the five headers, and only they" {
 	request GET /api/agents/me '{"accept":"a","authorization":"Bearer x","content-type":"b","cookie":"c","host":"d","idempotency-key":"e","if-match":"f","if-none-match":"g","x-paperclip-run-id":"h","Accept":"i"}' >in
 	run pc-allow <in
@@ -53,6 +117,43 @@ check_vector() {
 	request GET /api/agents/me '{"cookie":"a\r\nb"}' >in
 	run pc-allow <in
 	[ "$(jq -r .method <<<"$output")" = GET ]
+}
+
+header_vector() {
+	request GET /api/agents/me "{$2}" >in
+	run --separate-stderr pc-allow <in
+	[ -z "$stderr" ]
+	[ "$(jq -rc '.body as $body | if .method then .headers
+	    else "\(.status) \($body | fromjson | .error)" end' <<<"$output")" = "$1" ]
+}
+@test "pc-allow: headers" {
+	cat >vectors <<-'EOF'
+	none	{}
+	empty value	{"accept":""}	"accept":""
+	tab inside	{"accept":"a\tb"}	"accept":"a\tb"
+	quotes	{"if-match":"W/\"a\""}	"if-match":"W/\"a\""
+	utf-8	{"accept":"\u00e9"}	"accept":"\u00e9"
+	upper case is another	{}	"Accept":"a","ACCEPT":"b"
+	spaces are another	{}	"accept ":"a"," accept":"b"
+	smuggled in a name	{}	"accept\r\nx":"a"
+	empty name	{}	"":"a"
+	host	{}	"host":"evil"
+	length	{}	"content-length":"5","transfer-encoding":"chunked"
+	credentials	{}	"authorization":"Bearer x","cookie":"c","proxy-authorization":"b"
+	run id	{}	"x-paperclip-run-id":"r"
+	hop by hop	{}	"connection":"accept","te":"x","upgrade":"h2c"
+	forwarding	{}	"x-forwarded-for":"a","forwarded":"for=b"
+	bad but dropped	{}	"cookie":"a\r\nb"
+	carriage return	400 Invalid request header: accept	"accept":"a\rb"
+	line feed	400 Invalid request header: content-type	"content-type":"a\nhost: evil"
+	nul	400 Invalid request header: if-match	"if-match":"\u0000"
+	nul at the end	400 Invalid request header: accept	"accept":"a\u0000"
+	escape	400 Invalid request header: if-none-match	"if-none-match":"\u001b[2J"
+	delete	400 Invalid request header: idempotency-key	"idempotency-key":"\u007f"
+	escaped name	400 Invalid request header: accept	"\u0061ccept":"\n"
+	the first bad one	400 Invalid request header: if-match	"accept":"a","if-match":"\n","if-none-match":"\r"
+	EOF
+	each_vector vectors header_vector
 }
 
 @test "pc-allow: what no rule allows is answered 403, with the peers' text" {
@@ -93,19 +194,88 @@ check_vector() {
 	[ "$output" = '{"id":"r1","method":"GET","path":"/api/agents/me","query":"?q","headers":{},"body":"b","createdAt":"t","timeoutMs":7,"remainingMs":5}' ]
 }
 
-@test "pc-allow: a line of no kind, or of several, is dropped and reported" {
-	{
-		echo '{"id":"a","method":"GET","status":200,"wrote":true}'
-		echo '{"id":"a"}'
-		echo 'null'
-		echo '{"id":"a","method":"GET","method":"GET"}'
-		echo '{"id":"../x","method":"GET","path":"/api/agents/me","query":"","headers":{},"body":"","createdAt":"t"}'
-		request GET /api/agents/me
-	} >in
+invalid_line() {
+	printf '%b\n' "$2" >in
+	request GET /api/agents/me >>in
 	run --separate-stderr pc-allow <in
-	[ "$(wc -l <<<"$output")" -eq 1 ]
-	[ "$(wc -l <<<"$stderr")" -eq 5 ]
-	[[ $stderr == "pc-allow: line 1: not exactly one of "* ]]
+	[ "$stderr" = "pc-allow: line 1: $1" ]
+	[ "$output" = "$(request GET /api/agents/me)" ]
+}
+@test "pc-allow: what is no record is dropped with a reason, the next line passes" {
+	local rest='"query":"","headers":{},"body":"","createdAt":"t"'
+	local kinds='not exactly one of "method", "status", "wrote"'
+	cat >vectors <<-EOF
+	three kinds	$kinds	{"id":"a","method":"GET","status":200,"wrote":true,"path":"/api/agents/me",$rest}
+	request and response	$kinds	{"id":"a","method":"GET","status":200,"path":"/api/agents/me",$rest}
+	request and report	$kinds	{"id":"a","wrote":true,"method":"GET","path":"/api/agents/me",$rest}
+	response and report	$kinds	{"id":"a","status":200,"wrote":false}
+	kind is null	$kinds	{"id":"a","method":"GET","status":null,"path":"/api/agents/me",$rest}
+	kind is escaped	$kinds	{"id":"a","method":"GET","\\\\u0073tatus":200,"path":"/api/agents/me",$rest}
+	no kind	$kinds	{"id":"a"}
+	no members	$kinds	{}
+	null	not a record	null
+	number	not a record	1
+	array	not a record	[{"id":"a"}]
+	string	not a record	"method"
+	blank	not JSON	 
+	truncated	not JSON	{"id":"a","method":"GET
+	two values	not JSON	{"id":"a"} {"id":"b"}
+	NUL	not JSON	{"id":"a"}\\0
+	raw control	not JSON	{"id":"a","method":"G\\x01T","path":"/api/agents/me",$rest}
+	not UTF-8	not JSON	{"id":"a","method":"GET","path":"/api/agents/\\xff",$rest}
+	overlong slash	not JSON	{"id":"a","method":"GET","path":"/api/agents/\\xc0\\xaf",$rest}
+	lone surrogate	not JSON	{"id":"a","method":"GET","path":"/api/agents/\\\\ud800",$rest}
+	duplicate method	duplicate key	{"id":"a","method":"GET","method":"GET","path":"/api/agents/me",$rest}
+	duplicate path	duplicate key	{"id":"a","method":"GET","path":"/api/agents/me","path":"/api/secrets",$rest}
+	duplicate, escaped	duplicate key	{"id":"a","method":"GET","path":"/api/agents/me","p\\\\u0061th":"/api/secrets",$rest}
+	duplicate header	bad headers	{"id":"a","method":"GET","path":"/api/agents/me","query":"","headers":{"accept":"a","accept":"b"},"body":"","createdAt":"t"}
+	duplicate header, escaped	bad headers	{"id":"a","method":"GET","path":"/api/agents/me","query":"","headers":{"accept":"a","\\\\u0061ccept":"b"},"body":"","createdAt":"t"}
+	header is a number	bad headers	{"id":"a","method":"GET","path":"/api/agents/me","query":"","headers":{"accept":1},"body":"","createdAt":"t"}
+	header is a list	bad headers	{"id":"a","method":"GET","path":"/api/agents/me","query":"","headers":{"accept":["a","b"]},"body":"","createdAt":"t"}
+	headers is a list	bad headers	{"id":"a","method":"GET","path":"/api/agents/me","query":"","headers":[],"body":"","createdAt":"t"}
+	no id	bad id	{"method":"GET","path":"/api/agents/me",$rest}
+	id climbs	bad id	{"id":"../a","method":"GET","path":"/api/agents/me",$rest}
+	id is a number	bad id	{"id":1,"method":"GET","path":"/api/agents/me",$rest}
+	method is a number	bad method	{"id":"a","method":1,"path":"/api/agents/me",$rest}
+	method is empty	bad method	{"id":"a","method":"","path":"/api/agents/me",$rest}
+	method has more	bad method	{"id":"a","method":"GET / HTTP/1.1\\\\r\\\\nx: ","path":"/api/agents/me",$rest}
+	no path	bad path	{"id":"a","method":"GET",$rest}
+	path is a list	bad path	{"id":"a","method":"GET","path":["/api/agents/me"],$rest}
+	no query	bad query	{"id":"a","method":"GET","path":"/api/agents/me","headers":{},"body":"","createdAt":"t"}
+	no body	bad body	{"id":"a","method":"GET","path":"/api/agents/me","query":"","headers":{},"createdAt":"t"}
+	body is an object	bad body	{"id":"a","method":"GET","path":"/api/agents/me","query":"","headers":{},"body":{},"createdAt":"t"}
+	other encoding	bad body	{"id":"a","method":"GET","path":"/api/agents/me",$rest,"bodyEncoding":"hex"}
+	unpadded base64	bad body	{"id":"a","method":"GET","path":"/api/agents/me","query":"","headers":{},"body":"YQ","bodyEncoding":"base64","createdAt":"t"}
+	loose base64	bad body	{"id":"a","method":"GET","path":"/api/agents/me","query":"","headers":{},"body":"YR==","bodyEncoding":"base64","createdAt":"t"}
+	no time	bad createdAt	{"id":"a","method":"GET","path":"/api/agents/me","query":"","headers":{},"body":""}
+	no patience	bad timeoutMs	{"id":"a","method":"GET","path":"/api/agents/me",$rest,"timeoutMs":0}
+	too patient	bad timeoutMs	{"id":"a","method":"GET","path":"/api/agents/me",$rest,"timeoutMs":600001}
+	a fraction	bad timeoutMs	{"id":"a","method":"GET","path":"/api/agents/me",$rest,"timeoutMs":1.5}
+	negative rest	bad remainingMs	{"id":"a","method":"GET","path":"/api/agents/me",$rest,"remainingMs":-1}
+	no status	bad status	{"id":"a","status":"200"}
+	status 199	bad status	{"id":"a","status":199}
+	EOF
+	each_vector vectors invalid_line
+}
+
+@test "pc-allow: a line over the limit is dropped once, whatever its length" {
+	{ head -c 20000000 /dev/zero | tr '\0' a; echo; request GET /api/agents/me; } >in
+	run --separate-stderr pc-allow <in
+	[ "$output" = "$(request GET /api/agents/me)" ]
+	[ "$stderr" = "pc-allow: line 1: over the limit" ]
+	head -c 20000000 /dev/zero >in
+	run --separate-stderr pc-allow <in
+	[ -z "$output" ]
+	[ "$stderr" = "pc-allow: line 1: over the limit" ]
+}
+
+@test "pc-allow: the last line needs no newline, but all of itself" {
+	request GET /api/agents/me >in
+	head -c -1 in | pc-allow | cmp - in
+	head -c -2 in >cut
+	run --separate-stderr pc-allow <cut
+	[ -z "$output" ]
+	[ "$stderr" = "pc-allow: line 1: not JSON" ]
 }
 
 @test "pc-allow: responses, reports and keep-alives go through as they are" {
@@ -113,8 +283,30 @@ check_vector() {
 		echo '{"id":"a","status":200,"headers":{"X":"y"},"body":"z", "k":1}'
 		echo
 		echo '{"wrote":true,"id":"a"}'
+		echo '{"id":"b","status":404,"headers":{"a":1},"body":"","bodyEncoding":"base64"}'
+		printf '{"id":"c","status":200,"body":"%s"}\n' \
+		    "$(head -c 300000 /dev/zero | tr '\0' b)"
 	} >in
 	pc-allow <in | cmp - in
+}
+
+@test "pc-allow: an answer does not wait for more input" {
+	mkfifo up down
+	pc-allow <up >down 3>&- &
+	exec 7>up 8<down
+	for want in '' "$(request GET /api/agents/me)" '{"id":"a","wrote":true}'; do
+		printf '%s\n' "$want" >&7
+		read -r -t 10 got <&8
+		[ "$got" = "$want" ]
+	done
+	exec 7>&-
+	wait $!
+}
+
+@test "pc-allow: what is read at once is written at once" {
+	for i in $(seq 100); do request GET "/api/issues/$i"; done >in
+	strace -qqf -e trace=write -e write=none -o calls pc-allow <in | cmp - in
+	[ "$(grep -c '(1, ' calls)" -eq 1 ]
 }
 
 @test "pc-allow: a body over the limit is answered 413, one below passes" {
@@ -126,6 +318,10 @@ check_vector() {
 	[ "$(jq -r .status <<<"$output")" = 413 ]
 	[ "$(jq -r '.body|fromjson|.error' <<<"$output")" = \
 	    "Bridge request envelope exceeded the configured size limit." ]
+	PAPERCLIP_BRIDGE_MAX_BODY_BYTES=999 run pc-allow <in
+	[ "$(jq -r .status <<<"$output")" = 413 ]
+	run pc-allow <in
+	[ "$(jq -r .method <<<"$output")" = POST ]
 }
 
 @test "pc-allow: 20,000 lines at once come out in order, none lost" {
@@ -140,6 +336,21 @@ check_vector() {
 	[ "$(wc -l <a)" -eq 56 ]
 	pc-allow -r @2026.916 --print-rules >b
 	pc-allow -r b --print-rules | cmp - b
+	[ "$(wc -l <b)" -eq 76 ]
+	[ -z "$(sort b | uniq -d)" ]
+}
+
+# page_rules HEADING - what pc-rules(5) lists below it.
+page_rules() {
+	sed -n "/^\.Ss $1/,/^\.S[sh] [^T]/{/^\.Bd/,/^\.Ed/{/^\./!p}}" \
+	    "$BATS_TEST_DIRNAME/../man/pc-rules.5"
+}
+@test "pc-allow: the built-in rules are those of pc-rules(5)" {
+	page_rules 'The default rules' >page
+	pc-allow -r page --print-rules >rules
+	head -n 56 rules | cmp - <(pc-allow --print-rules)
+	[ "$(wc -l <rules)" -eq 76 ]
+	cmp <(sort rules) <(pc-allow -r @2026.916 --print-rules | sort)
 }
 
 @test "pc-allow: a rules file has comments, many patterns a line, endings" {
@@ -164,14 +375,41 @@ bad_rules() {
 	bad_rules "line 1: a pattern begins with /" 'GET a\n'
 	bad_rules "line 1: empty segment in a pattern" 'GET /a//b\n'
 	bad_rules "line 1: empty segment in a pattern" 'GET /a/\n'
-	bad_rules "line 1: a wildcard needs a name" 'GET /:\n'
+	bad_rules "line 1: a wildcard needs a name of letters, digits and _" 'GET /:\n'
+	bad_rules "line 1: a wildcard needs a name of letters, digits and _" 'GET /:.txt\n'
+	bad_rules "line 1: after a wildcard's name comes a slash, or an ending that begins with a dot" 'GET /:issue-id\n'
+	bad_rules "line 1: after a wildcard's name comes a slash, or an ending that begins with a dot" 'GET /:a:b\n'
+	for plain in '/a:b' '/a?b' '/a%20' '/{a,b}' '/a[/b]' '/^a$' '/"a"' '/\0303\0251' '/:a.*'; do
+		bad_rules "line 1: only :name is a wildcard, and only plain characters are matched" "GET $plain\n"
+	done
+	bad_rules "line 1: not a method" 'G@T /a\n'
+	bad_rules "line 1: not a method" "$(printf '%033d' 0) /a"
 	bad_rules "line 1: only :name is a wildcard, and only plain characters are matched" 'GET /a*\n'
 	bad_rules "line 1: dot segment in a pattern" 'GET /a/../b\n'
-	bad_rules "line 0: NUL in the rules" 'GET /a\0\n'
+	bad_rules "line 2: NUL in the rules" 'GET /a\nGET /b\0\n'
+	bad_rules "line 1: too many segments" "GET $(printf '/a%.0s' {1..65})"
+	bad_rules "line 2: too many rules" "GET$(printf ' /a%.0s' {1..4096})\nGET /b\n"
+	bad_rules "File too large" "$(head -c 1048577 /dev/zero | tr '\0' '#')"
 	run --separate-stderr -100 pc-allow -r nowhere
 	[ "$stderr" = "pc-allow: nowhere: No such file or directory" ]
 	run --separate-stderr -100 pc-allow -r @other
 	[ "$stderr" = "pc-allow: @other: no such built-in rules" ]
+}
+
+@test "pc-allow: as many rules as there may be, and the last one counts" {
+	seq -f 'GET /n/%.0f' 4095 >r
+	printf 'GET %s' "$(printf '/a%.0s' {1..64})" >>r
+	pc-allow -r r --check GET /n/4095
+	pc-allow -r r --check GET "$(printf '/a%.0s' {1..64})"
+	run -1 pc-allow -r r --check GET /n/4096
+}
+
+@test "pc-allow: of several rules that match, the first is named" {
+	printf 'GET /a/:x\nGET /:y/b\nGET /a/b\n' >r
+	run -0 pc-allow -r r --check GET /a/b
+	[ "$output" = 'GET /a/:x' ]
+	run -0 pc-allow -r r --check GET /c/b
+	[ "$output" = 'GET /:y/b' ]
 }
 
 @test "pc-allow: an empty rules file allows nothing" {
@@ -188,10 +426,41 @@ bad_rules() {
 	done
 }
 
-@test "pc-allow: no input is done; a full or closed stdout is exit 111" {
+@test "pc-allow: -h and -V" {
+	run -0 pc-allow -h
+	[[ $output == "usage: pc-allow "* ]]
+	run -0 pc-allow --version
+	[[ $output == "pc-allow "* ]]
+}
+
+@test "pc-allow: no input is done; a full stdout, or a reader that left, is exit 111" {
 	run -0 pc-allow </dev/null
 	request GET /api/agents/me >in
 	run --separate-stderr -111 sh -c 'pc-allow <in >/dev/full'
 	[ "$stderr" = "pc-allow: stdout: No space left on device" ]
 	run --separate-stderr -111 sh -c 'pc-allow --print-rules >/dev/full'
+	exec 7> >(:)
+	wait $!
+	run --separate-stderr -111 sh -c 'pc-allow <in >&7'
+	[ "$stderr" = "pc-allow: stdout: Broken pipe" ]
+	exec 7>&-
+	run --separate-stderr -111 sh -c 'pc-allow <.'
+	[ "$stderr" = "pc-allow: stdin: Is a directory" ]
+}
+
+# page_session PAGE - its examples, run, say what the page says.
+page_session() {
+	sed -n '/^\.Sh EXAMPLES/,/^\.Sh [^E]/{/^\.Bd/,/^\.Ed/{/^\./!p}}' \
+	    "$BATS_TEST_DIRNAME/../man/$1" |
+	    sed "s/\\\\(aq/'/g; s/\\\\e/\\\\/g" >page
+	sed -n 's/^\$ //p' page >commands
+	[ -s commands ]
+	bash -v commands >got 2>&1 </dev/null
+	diff <(sed 's/^\$ //' page) got
+}
+@test "pc-allow: the examples of pc-allow(1)" {
+	page_session pc-allow.1
+}
+@test "pc-allow: the examples of pc-rules(5)" {
+	page_session pc-rules.5
 }

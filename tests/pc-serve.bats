@@ -181,6 +181,8 @@ timeout_row() {	# METHOD CLAIMED CLAIMS STATUS OUTCOME
 
 @test "pc-serve: a client that goes away has its request withdrawn" {
 	serve
+	"$T/http_probe.py" half "$at" secret-token
+	has_files q/requests 0
 	mkfifo go
 	"$T/http_probe.py" hold "$at" secret-token 5 <go >sent 3>&- &
 	exec 5>go

@@ -59,7 +59,7 @@ start_gateway() {
 
 # start_pipeline [DRAIN-OPTION]... - real pipes; sets $drain and $pipeline
 start_pipeline() {
-	export PC_API_TOKEN=host-token
+	export PC_API_TOKEN="host-token"
 	pc-drain -f -q q "$@" 2>err.drain 3>&- | pc-allow 2>err.allow 3>&- |
 	    pc-forward -u "$api" 2>err.forward 3>&- |
 	    pc-respond -q q >reports 2>err.respond 3>&- &
@@ -206,7 +206,7 @@ answered() {
 	start_api
 	start_gateway --claims --max-depth 256
 	mkfifo up down
-	PC_API_TOKEN=host-token
+	PC_API_TOKEN="host-token"
 	export PC_API_TOKEN
 	pc-allow <up 2>err.allow 3>&- |
 	    pc-forward --keep-alive 200ms -u "$api" >down 2>err.forward 3>&- &
@@ -376,7 +376,7 @@ start_worker() {
 	start_gateway -t 10s
 	start_worker 0.05
 	[ "$(call POST $comments -H "$json" -d '{}')" = 200 ]
-	[ "$(cat body)" = done ]
+	[ "$(cat body)" = "done" ]
 	[ "$(call GET /api/agents/me)" = 200 ]
 	wait_until queue_is_empty
 }
@@ -417,8 +417,7 @@ start_worker() {
 	ended "$drain"
 	ended "$allow"
 	ended "$respond"
-	wait "$forward" || [ "$?" -eq 137 ]
-	pids=()
+	ended "$forward" 137
 	start_pipeline --recover
 	wait "$post" "$get"
 	[ "$(cat post.status)" = 409 ]

@@ -40,12 +40,19 @@ class Bridge:
 
     def start_gateway(self):
         """On the port of the one before, so that clients find it."""
-        ready = subprocess.run(
-            ["pc-serve", "-q", self.queue, "--daemon", "--claims",
-             "-t", f"{self.wait_ms}ms", "-l", f"127.0.0.1:{self.port}"],
-            env=self.env, check=True, stdout=subprocess.PIPE,
-            stderr=self.errors).stdout
-        ready = json.loads(ready)
+        until = time.monotonic() + 10
+        while True:
+            run = subprocess.run(
+                ["pc-serve", "-q", self.queue, "--daemon", "--claims",
+                 "-t", f"{self.wait_ms}ms", "-l", f"127.0.0.1:{self.port}"],
+                env=self.env, check=False, stdout=subprocess.PIPE,
+                stderr=self.errors)
+            # 1: the one before, just killed, is not quite dead
+            if run.returncode != 1 or time.monotonic() > until:
+                break
+            time.sleep(0.002)
+        run.check_returncode()
+        ready = json.loads(run.stdout)
         self.port, self.supervisor = ready["port"], ready["pid"]
 
     def servers(self):
@@ -66,7 +73,7 @@ class Bridge:
             yield "mutant", filtered + ["twice"]
         yield "forward", ["pc-forward", "-u",
                           f"http://127.0.0.1:{self.api_port}"]
-        if self.mutant in ("deny", "silent"):
+        if self.mutant in ("deny", "mix"):
             yield "mutant", filtered + [self.mutant]
         yield "respond", ["pc-respond", "-q", self.queue]
 

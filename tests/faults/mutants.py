@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Stages that break the bridge's promises, to see that pipeline.py notices.
 
-    mutants.py twice|deny|silent
+    mutants.py twice|deny|mix
 
 twice: every unsafe request goes on as two.  deny: one answer in ten says
-`not-started` instead.  silent: one answer in ten is lost.
+`not-started` instead.  mix: one answer in ten has the body of the one before.
 """
 
 import json
@@ -25,13 +25,16 @@ def deny(record, number):
     yield record
 
 
-def silent(record, number):
-    if "status" not in record or number % 10:
-        yield record
+def mix(record, number, last={}):
+    body = record.get("body")
+    if "status" in record and number % 10 == 9:
+        record = dict(record, body=last.get("body", ""))
+    last["body"] = body
+    yield record
 
 
 def main():
-    change = {"twice": twice, "deny": deny, "silent": silent}[sys.argv[1]]
+    change = {"twice": twice, "deny": deny, "mix": mix}[sys.argv[1]]
     for number, line in enumerate(sys.stdin):
         if line.strip():
             for record in change(json.loads(line), number):

@@ -2,7 +2,7 @@
 """Kills each process of the bridge with SIGKILL at random moments.
 
     pipeline.py [--rounds N] [--seed N]
-                [--mutant put-back|twice|deny|silent] [--self-test]
+                [--mutant put-back|twice|deny|mix] [--self-test]
 
 Every round, a few clients call through pc-serve while one process dies: the
 gateway's server, its supervisor, pc-drain, pc-allow, pc-forward or
@@ -42,7 +42,7 @@ WAIT_MS = 2600          # the gateway's patience: pc-forward gets 2 s less
 CLIENTS = 6
 LONG = 20               # one round in so many outlasts the clients' patience
 VICTIMS = ("server", "supervisor") + bridge.STAGES
-MUTANTS = ("put-back", "twice", "deny", "silent")
+MUTANTS = ("put-back", "twice", "deny", "mix")
 
 
 class Violation(Exception):
