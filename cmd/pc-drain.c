@@ -33,7 +33,7 @@ static const char help[] =
 "  -w, --wait DURATION      how long to wait for the first one (25s)\n"
 "      --epoch N            claim nothing once a drain with a greater N came\n"
 "      --except FILE        --recover: ids, a line each, to leave alone\n"
-"      --fail MESSAGE       answer what is pending 503; with --respond, publish\n"
+"      --fail MESSAGE       answer what is pending 503 (--respond: publish)\n"
 "      --group              folders and files for a group of users\n"
 "      --json               --status for a program\n"
 "      --keep-alive DURATION  --respond: a line is due this often (10s)\n"

@@ -9,9 +9,8 @@ load helper
 	[[ $output == *"none twice" ]]
 }
 
-@test "faults: a bridge that puts claimed requests back is found out" {
-	run "$BATS_TEST_DIRNAME/faults/pipeline.py" --rounds 200 --mutant put-back
+@test "faults: bridges that are broken on purpose are found out" {
+	run "$BATS_TEST_DIRNAME/faults/pipeline.py" --self-test
 	echo "$output"
-	[ "$status" -eq 1 ]
-	[[ $output == *violated:* ]]
+	[ "$status" -eq 0 ]
 }

@@ -1,10 +1,12 @@
 #!/bin/sh
 # packages.sh PACKAGE... - see that these Debian packages are installed: with
-# apt-get when it may be used, else say what is missing.  "a|b" is either.
+# apt-get when it may be used, else say what is missing.  "a|b" is either;
+# "command=package" is there when the command is, wherever it came from.
 set -u
 
 is_installed() {
-	for p in $(printf '%s' "$1" | tr '|' ' '); do
+	case $1 in *=*) command -v "${1%%=*}" >/dev/null && return 0 ;; esac
+	for p in $(printf '%s' "${1#*=}" | tr '|' ' '); do
 		dpkg-query -W -f='${Status}\n' "$p" 2>/dev/null |
 		    grep -q ' installed$' && return 0
 	done
@@ -13,7 +15,9 @@ is_installed() {
 
 missing=
 for want in "$@"; do
-	is_installed "$want" || missing="$missing ${want%%|*}"
+	is_installed "$want" && continue
+	want=${want#*=}
+	missing="$missing ${want%%|*}"
 done
 [ -z "$missing" ] && exit 0
 

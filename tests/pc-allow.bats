@@ -36,19 +36,18 @@ check_vector() {
 		}'
 }
 
-# A stranger's arbiter: paths of random pieces, about half of them hostile.
-@test "pc-allow: no path passes that a WHATWG URL parser would change" {
-	printf 'GET /:a /:a/:b /:a/:b/:c /:a/:b/:c/:d\n' >r
+@test "pc-allow: of random paths, none passes that a WHATWG URL parser would change" {
+	printf 'GET /:a /:a/:b /:a/:b/:c\n' >r
 	cat >random.js <<-'EOF'
 	let seed = 1;
 	const pick = list => list[(seed = seed * 48271 % 2147483647) % list.length];
 	const good = ["a", "b", "%41", "~", ":", "@", ";", "|", "...", "%c3%a9", "%252e", "'", "[", "]"];
 	const bad = [".", "..", "%2e", "%2E.", "//", "%2f", "%5C", "%00", "%7f", "%", "%g0", "\\", "?", "#",
-	    " ", "\t", "\0", "\x7f", "\u00e9", "\uff0f", "\"", "<", ">", "^", "`", "{", "}", "/"];
+	    " ", "\t", "\0", "\x7f", "\u00e9", "\uff0f", "\"", "<", ">", "^", "`", "{", "}"];
 	for (let i = 0; i < 20000; i++) {
-		let path = pick(["/", "/", "/", "/", "", "//", "\\", "h:"]), query = "";
-		for (let n = pick([1, 2, 3, 4, 5]); n > 0; n--)
-			path += pick([good, good, good, ["/a"], bad]).map(String).at(seed % 7 - 7) ?? "";
+		let path = pick(["/", "/", "/", "/", "/", "/", "", "//", "\\", "h:"]), query = "";
+		for (let n = pick([1, 2, 3, 4, 5, 6, 7]); n > 0; n--)
+			path += pick(pick([good, good, good, good, ["/", "/a"], ["/a"], ["/b"], bad]));
 		for (let n = pick([0, 0, 1, 2]); n > 0; n--)
 			query += pick(["?", "?", "?a"]) + pick(pick([good, good, bad]));
 		console.log(JSON.stringify({ id: `r${i}`, method: "GET", path, query, headers: {},
@@ -60,15 +59,18 @@ check_vector() {
 	const sent = lines("in"), got = lines("out"), count = { passed: 0, 400: 0, 403: 0 };
 	const must = (ok, r) => { if (!ok) throw new Error(JSON.stringify(r)); };
 	must(sent.length === got.length, got.length);
+	const parse = text => { try { return new URL(text); } catch { return {}; } };
+	const same = ({ path, query }) => {
+		const url = parse("http://h" + path + query);
+		return url.host === "h" && url.pathname === path && url.search === query;
+	};
+	// stricter than the parser: what hides behind an escape, and ^
+	const hides = path => /\/\/|%(2f|5c|[01].|7f)|%(?![0-9a-f]{2})|\^/i.test(path);
 	for (const [i, r] of got.entries()) {
-		must(r.id === sent[i].id, r);
+		const plain = same(sent[i]) && !hides(sent[i].path);
+		must(r.id === sent[i].id && plain === (r.status !== 400), [sent[i], r]);
+		must(r.status || r.path === sent[i].path && r.query === sent[i].query, r);
 		count[r.status ?? "passed"]++;
-		if (r.status !== undefined)
-			continue;
-		const url = new URL("http://h" + r.path + r.query);
-		must(r.path === sent[i].path && r.query === sent[i].query, r);
-		must(url.host === "h" && url.pathname === r.path && url.search === r.query, r);
-		must(!/%(2f|5c|[01].|7f)/i.test(r.path) && !r.path.includes("//"), r);
 	}
 	must(Object.keys(count).length === 3 && Object.values(count).every(n => n > 500), count);
 	EOF
@@ -132,7 +134,7 @@ header_vector() {
 	empty value	{"accept":""}	"accept":""
 	tab inside	{"accept":"a\tb"}	"accept":"a\tb"
 	quotes	{"if-match":"W/\"a\""}	"if-match":"W/\"a\""
-	utf-8	{"accept":"\u00e9"}	"accept":"\u00e9"
+	utf-8	{"accept":"é"}	"accept":"\u00e9"
 	upper case is another	{}	"Accept":"a","ACCEPT":"b"
 	spaces are another	{}	"accept ":"a"," accept":"b"
 	smuggled in a name	{}	"accept\r\nx":"a"
@@ -213,11 +215,11 @@ invalid_line() {
 	kind is escaped	$kinds	{"id":"a","method":"GET","\\\\u0073tatus":200,"path":"/api/agents/me",$rest}
 	no kind	$kinds	{"id":"a"}
 	no members	$kinds	{}
-	null	not a record	null
-	number	not a record	1
+	null	not JSON	null
+	number	not JSON	1
 	array	not a record	[{"id":"a"}]
-	string	not a record	"method"
-	blank	not JSON	 
+	string	not JSON	"method"
+	blank	not JSON	\\t
 	truncated	not JSON	{"id":"a","method":"GET
 	two values	not JSON	{"id":"a"} {"id":"b"}
 	NUL	not JSON	{"id":"a"}\\0
@@ -446,21 +448,4 @@ bad_rules() {
 	exec 7>&-
 	run --separate-stderr -111 sh -c 'pc-allow <.'
 	[ "$stderr" = "pc-allow: stdin: Is a directory" ]
-}
-
-# page_session PAGE - its examples, run, say what the page says.
-page_session() {
-	sed -n '/^\.Sh EXAMPLES/,/^\.Sh [^E]/{/^\.Bd/,/^\.Ed/{/^\./!p}}' \
-	    "$BATS_TEST_DIRNAME/../man/$1" |
-	    sed "s/\\\\(aq/'/g; s/\\\\e/\\\\/g" >page
-	sed -n 's/^\$ //p' page >commands
-	[ -s commands ]
-	bash -v commands >got 2>&1 </dev/null
-	diff <(sed 's/^\$ //' page) got
-}
-@test "pc-allow: the examples of pc-allow(1)" {
-	page_session pc-allow.1
-}
-@test "pc-allow: the examples of pc-rules(5)" {
-	page_session pc-rules.5
 }
