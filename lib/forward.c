@@ -567,8 +567,11 @@ join_values(struct buf *out, CURL *easy, const char *name)
 static void
 keep_header(struct forward *f, CURL *easy, const char *name, struct record *r)
 {
-	size_t from = f->values.len;
+	size_t from = f->values.len, i;
 
+	for (i = 0; i < r->nheaders; i++)
+		if (span_is(r->headers[i].name, name))
+			return;
 	if (r->nheaders == RECORD_HEADERS_MAX ||
 	    !join_values(&f->values, easy, name))
 		return;
@@ -593,6 +596,18 @@ keep_headers(struct forward *f, CURL *easy, struct record *r)
 	return true;
 }
 
+/* Of a Unix socket libcurl speaks as of port 80 of localhost. */
+static const char *
+detail_of(const struct slot *s)
+{
+	long error = 0;
+
+	(void)curl_easy_getinfo(s->easy, CURLINFO_OS_ERRNO, &error);
+	if (s->f->socket.len > 0 && error != 0)
+		return strerror((int)error);
+	return s->error[0] != '\0' ? s->error : NULL;
+}
+
 static enum forward_result
 judge(struct slot *s, CURLcode code, struct record *r)
 {
@@ -606,8 +621,7 @@ judge(struct slot *s, CURLcode code, struct record *r)
 		return FORWARD_LATE;
 	if (code != CURLE_OK) {
 		c->reason = curl_easy_strerror(code);
-		if (s->error[0] != '\0')
-			c->detail = s->error;
+		c->detail = detail_of(s);
 		return c->sent ? FORWARD_LOST : FORWARD_UNREACHED;
 	}
 	if (!s->head_ended) {

@@ -195,6 +195,21 @@ END
 	[[ $(<d) == '{"method":"GET","path":"/p","query":"","body":"",'* ]]
 }
 
+@test "pc-forward: one method after another, on the same connection or not" {
+	start_api
+	local m n=0
+	for m in HEAD POST GET DELETE HEAD PUT GET HEAD OPTIONS PATCH get GET; do
+		n=$((n + 1))
+		request "$n$m" "$m" /x
+	done >lines
+	forward -j 1 <lines >out
+	[ "$(grep -c '"status":200' out)" -eq 12 ]
+	[ "$(grep -o '"id":"[0-9]*[A-Za-z]*"\|method[^,]*' out |
+	    tr -dc 'A-Za-z\n' | grep -v '^idHEAD$' | paste -d' ' - - |
+	    awk '"id" substr($2, 7) != $1' )" = '' ]
+	[ "$(grep -c method out)" -eq 9 ]
+}
+
 @test "pc-forward: the headers of a request are the record's and ours" {
 	start_api
 	cat >lines <<'END'
@@ -346,7 +361,8 @@ END
 @test "pc-forward: more headers are kept if asked for" {
 	start_api
 	{ request a GET /x '?do=redirect'; request b GET /x '?do=cookie'; } |
-	    forward --header-keep Location --header-keep etag >out
+	    forward --header-keep Location --header-keep location \
+	    --header-keep content-type --header-keep none >out
 	[[ $(<out) == *'"status":302,"headers":{"content-type":"application/json","location":"/elsewhere"}'* ]]
 	run ! grep -q set-cookie out
 }
