@@ -204,10 +204,9 @@ END
 	done >lines
 	forward -j 1 <lines >out
 	[ "$(grep -c '"status":200' out)" -eq 12 ]
-	[ "$(grep -o '"id":"[0-9]*[A-Za-z]*"\|method[^,]*' out |
-	    tr -dc 'A-Za-z\n' | grep -v '^idHEAD$' | paste -d' ' - - |
-	    awk '"id" substr($2, 7) != $1' )" = '' ]
-	[ "$(grep -c method out)" -eq 9 ]
+	shapes <out >shape
+	[ "$(grep -c 'HEAD 200 - $' shape)" -eq 3 ]
+	[ "$(grep -cE '^[0-9]+([A-Za-z]+) 200 - \{"method":"\1"' shape)" -eq 9 ]
 }
 
 @test "pc-forward: the headers of a request are the record's and ours" {

@@ -49,7 +49,7 @@ top() {
 		while read -r option; do
 			echo "$t $option"
 			# mdoc writes --name as "Fl -name".
-			grep -qE -- "Fl -${option#--}( |\$)" \
+			grep -qE -- "(Fl|,|[|]) -${option#--}( |\$)" \
 			    "$BATS_TEST_DIRNAME/../man/$t.1"
 		done
 	done
