@@ -1,5 +1,4 @@
 #include <sys/file.h>
-#include <sys/stat.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,25 +14,6 @@
 #define NUMBER_LEN 20		/* decimal digits of a uint64_t */
 #define RETRY_MS 10
 #define RAISE_WAIT_MS 2000
-
-/* A regular file of the queue's own directory, made when it is missing. */
-static int
-open_file(const struct queue *q, const char *name)
-{
-	struct stat st;
-	int fd;
-
-	fd = openat(q->root, name,
-	    O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
-	    q->flags & QUEUE_GROUP ? 0660 : 0600);
-	if (fd == -1)
-		return -1;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		return fd;
-	io_close(fd);
-	errno = EINVAL;
-	return -1;
-}
 
 /* flock(2) with a time limit. */
 static int
@@ -87,7 +67,7 @@ int
 epoch_open(struct epoch *e, const struct queue *q, uint64_t number)
 {
 	e->number = number;
-	if ((e->fd = open_file(q, "epoch")) == -1)
+	if ((e->fd = queue_open_file(q, "epoch", O_RDWR | O_CREAT)) == -1)
 		return -1;
 	if (lock_within(e->fd, LOCK_EX, RAISE_WAIT_MS) == -1 ||
 	    raise_number(e->fd, number) == -1) {
@@ -129,7 +109,7 @@ epoch_leave(const struct epoch *e)
 int
 drain_lock(const struct queue *q, bool alone, int64_t wait_ms)
 {
-	int fd = open_file(q, "drain.lock");
+	int fd = queue_open_file(q, "drain.lock", O_RDWR | O_CREAT);
 
 	if (fd == -1)
 		return -1;

@@ -51,8 +51,8 @@ struct forward_call {
 	bool sent;		/* a byte of it may have been sent */
 	int status;		/* 200..599, when answered */
 	struct buf answer;	/* the answer's body */
-	const char *reason;	/* what went wrong, as a static phrase, or NULL */
-	const char *detail;	/* the same for the log, until the next, or NULL */
+	const char *reason;	/* what went wrong, a static phrase, or NULL */
+	const char *detail;	/* the same for the log, until the next one */
 	unsigned int times;	/* private: told to libcurl */
 };
 

@@ -1,4 +1,3 @@
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <errno.h>
@@ -18,36 +17,15 @@
 #define READY_FILE "ready.json"
 #define READY_MAX 4096
 
-static int
-open_lock(const struct queue *q, int mode)
-{
-	struct stat st;
-	int fd;
-
-	fd = openat(q->root, LOCK_FILE, mode | O_NOFOLLOW | O_NONBLOCK |
-	    O_NOCTTY | O_CLOEXEC, q->flags & QUEUE_GROUP ? 0660 : 0600);
-	if (fd == -1)
-		return -1;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		return fd;
-	io_close(fd);
-	errno = EINVAL;
-	return -1;
-}
-
 /* A small file of the queue's own directory, as text. */
 static int
 read_small(const struct queue *q, const char *name, struct buf *b)
 {
-	struct stat st;
-	int fd, result = -1;
+	int fd = queue_open_file(q, name, O_RDONLY), result;
 
-	fd = openat(q->root, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
-	    O_NOCTTY | O_CLOEXEC);
 	if (fd == -1)
 		return -1;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		result = io_read_to_end(fd, b, READY_MAX);
+	result = io_read_to_end(fd, b, READY_MAX);
 	io_close(fd);
 	return result;
 }
@@ -82,7 +60,7 @@ static bool
 lock_holder(const struct queue *q, pid_t *pid)
 {
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	int fd = open_lock(q, O_RDWR), result;
+	int fd = queue_open_file(q, LOCK_FILE, O_RDWR), result;
 
 	if (fd == -1)
 		return false;
@@ -113,7 +91,7 @@ int
 presence_claim(const struct queue *q)
 {
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	int fd = open_lock(q, O_RDWR | O_CREAT);
+	int fd = queue_open_file(q, LOCK_FILE, O_RDWR | O_CREAT);
 
 	if (fd == -1)
 		return -1;

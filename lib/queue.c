@@ -544,6 +544,23 @@ queue_remove_temporaries(struct queue *q, int64_t before_ms)
 }
 
 int
+queue_open_file(const struct queue *q, const char *name, int flags)
+{
+	struct stat st;
+	int fd;
+
+	fd = openat(q->root, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY |
+	    O_CLOEXEC, file_mode(q->flags));
+	if (fd == -1)
+		return -1;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		return fd;
+	io_close(fd);
+	errno = EINVAL;
+	return -1;
+}
+
+int
 queue_remove(struct queue *q, enum queue_folder where, const char *id)
 {
 	return unlink_entry(q, where, id);

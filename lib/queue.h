@@ -134,6 +134,13 @@ enum queue_withdrawal queue_give_up(struct queue *q, const char *id);
 int queue_each(const struct queue *q, enum queue_folder where,
     bool (*each)(void *ctx, const char *id), void *ctx);
 
+/*
+ * Opens a regular file of the queue's own directory (a lock, say) with these
+ * open(2) flags, never through a link and never blocking: a descriptor, or -1
+ * with errno, EINVAL when it is no regular file.
+ */
+int queue_open_file(const struct queue *q, const char *name, int flags);
+
 /* What a killed writer left, last written before then; how many it removed. */
 size_t queue_remove_temporaries(struct queue *q, int64_t before_ms);
 

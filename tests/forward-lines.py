@@ -81,7 +81,7 @@ def compare(file):
 
 def shape(answer):
     body = answer["body"]
-    if answer["headers"].get("content-type") == "application/json":
+    if body and answer["headers"].get("content-type") == "application/json":
         body = json.loads(body).get("error", body.strip())
     body = " ".join(body.splitlines())
     return f"{answer['id']} {answer['status']} {outcome_of(answer)} {body}"

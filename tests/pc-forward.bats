@@ -690,7 +690,7 @@ many() {
 	printf "$line" $(seq -f '%.0f 2000' 65537) >&8
 	wait_until has_lines answers 65537
 	# shellcheck disable=SC2059
-	printf "$line" 1 9000 2 9000 65537 9000 >&8
+	printf "$line" 1 9000 4 9000 65537 9000 >&8
 	close_forward 0
 	wait_until has_lines answers 65540
 	[ "$(tail -n 3 answers | grep -c ':200,')" -eq 1 ]
