@@ -327,9 +327,12 @@ invalid_line() {
 }
 
 @test "pc-allow: 20,000 lines at once come out in order, none lost" {
-	seq -f '{"id":"r%.0f","method":"GET","path":"/api/issues/%.0f","query":"","headers":{},"body":"","createdAt":"t"}' 20000 |
-	    sed 's/%.0f/1/' >in
+	seq 20000 | sed "s|.*|$(request GET '/api/issues/\&' | sed s/r1/r\&/)|" >in
+	[ "$(sed -n 20000p in)" = "$(request GET /api/issues/20000 | sed s/r1/r20000/)" ]
 	pc-allow <in | cmp - in
+	sed '3~3s/GET/PUT/' in | pc-allow >out
+	[ "$(grep -c '"status":403' out)" -eq 6666 ]
+	[ "$(jq -r .id out)" = "$(seq -f r%.0f 20000)" ]
 }
 
 @test "pc-allow: --print-rules prints rules that are the same rules" {
@@ -363,6 +366,14 @@ page_rules() {
 	run -1 pc-allow -r r --check POST /c/.txt
 	run -1 pc-allow -r r --check POST /c/x.txtx
 	run -1 pc-allow -r r --check GET /b/
+}
+
+@test "pc-allow: a path of very many segments matches no shorter rule" {
+	more=$(printf '/x%.0s' {1..512})
+	for n in 1 61 64 255 256 257 512; do
+		run -1 pc-allow --check GET "/api/issues/7${more:0:$((2 * n))}"
+		[ "$output" = 'no rule allows it' ]
+	done
 }
 
 bad_rules() {
