@@ -327,7 +327,7 @@ invalid_line() {
 }
 
 @test "pc-allow: 20,000 lines at once come out in order, none lost" {
-	seq 20000 | sed "s|.*|$(request GET '/api/issues/&' | sed s/r1/r\&/)|" >in
+	seq 20000 | sed "s|.*|$(request GET '/api/issues/&' | sed 's/r1/r\&/')|" >in
 	[ "$(sed -n 20000p in)" = "$(request GET /api/issues/20000 | sed s/r1/r20000/)" ]
 	pc-allow <in | cmp - in
 	sed '3~3s/GET/PUT/' in | pc-allow >out
