@@ -30,26 +30,19 @@ keep_headers(struct record *r, struct span *bad)
 	return true;
 }
 
-/* `first second`, the second cut at a character's boundary. */
+/* `text method shown`; what is shown is ASCII: a canonical path, a name. */
 static void
 refuse(struct buf *out, const struct record *r, int status, const char *text,
     struct span method, struct span shown)
 {
 	struct buf message = { 0 };
 
-	if (shown.n > SHOWN_MAX) {
-		shown.n = SHOWN_MAX;
-		while (shown.n > 0 && (shown.p[shown.n] & 0xc0) == 0x80)
-			shown.n--;
-	}
 	buf_add_str(&message, text);
 	if (method.n > 0) {
 		buf_add_span(&message, method);
 		buf_add_char(&message, ' ');
 	}
-	/* A C string from here on: NUL is shown as what it is not. */
-	for (; shown.n > 0; shown.p++, shown.n--)
-		buf_add_char(&message, *shown.p != '\0' ? *shown.p : '?');
+	buf_add(&message, shown.p, shown.n < SHOWN_MAX ? shown.n : SHOWN_MAX);
 	buf_add_char(&message, '\0');
 	if (buf_failed(&message))
 		out->failed = true;

@@ -12,7 +12,7 @@ io_guard_standard(void)
 	int fd;
 
 	do {
-		fd = open("/dev/null", O_RDWR);
+		fd = open("/dev/null", O_RDONLY);
 		if (fd == -1) {
 			/* An empty file system has no /dev: any descriptor
 			 * will do, as long as the number is taken. */

@@ -9,8 +9,9 @@
 #include "buf.h"
 
 /*
- * Descriptors 0, 1 and 2 exist afterwards (on /dev/null where they did not),
- * so that no file the program opens is taken for one of them.  0 or -1.
+ * Descriptors 0, 1 and 2 exist afterwards, so that no file the program opens
+ * is taken for one of them.  One that was closed can be read (nothing is
+ * there) and not written: output is never lost without a word.  0 or -1.
  */
 int io_guard_standard(void);
 

@@ -43,6 +43,21 @@ top() {
 	done
 }
 
+@test "every tool: a closed stdout is an error, not silence" {
+	for t in pc-serve pc-enqueue pc-drain pc-respond pc-allow pc-forward; do
+		run --separate-stderr -111 sh -c "$t -h >&-"
+		[ "$(wc -l <<<"$stderr")" -eq 1 ]
+	done
+	echo '{"id":"a","wrote":true}' >in
+	run --separate-stderr -111 sh -c 'pc-allow <in >&-'
+	mkdir q
+	run --separate-stderr -111 sh -c 'pc-respond -q q <in >&-'
+	id=$(pc-enqueue -q q --no-wait GET /api/agents/me)
+	run --separate-stderr -111 sh -c 'pc-drain -q q --no-wait >&-'
+	# What it had claimed it answered: it provably never ran.
+	grep -q not-started "q/responses/$id.json"
+}
+
 @test "every tool: its page names each of its long options" {
 	for t in pc-serve pc-enqueue pc-drain pc-respond pc-allow pc-forward; do
 		"$t" --help | grep -oE -- '--[a-z][a-z-]+' | sort -u |
