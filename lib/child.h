@@ -1,0 +1,49 @@
+/*
+ * child.h - a program below this process: it is there, with its pid, before
+ * it begins; signals are passed on to it; its end is known before it is
+ * reaped, so that its pid still is its own.
+ */
+#ifndef CHILD_H
+#define CHILD_H
+
+#include <sys/types.h>
+
+#include <signal.h>
+
+struct child {
+	pid_t pid;
+	pid_t guard;			/* private, as what follows */
+	int start;
+	sigset_t mask;
+	struct sigaction on_child;
+};
+
+/*
+ * Forks; run(arg), which must exec or exit, waits for child_start, and never
+ * comes if this process ends before.  From here on the signals that are
+ * passed on are blocked.  0 or -1.
+ */
+int child_fork(struct child *c, void (*run)(void *), void *arg);
+
+/* Lets it begin. */
+void child_start(struct child *c);
+
+/* Instead: it ends without having begun, and signals are as before. */
+void child_abandon(struct child *c);
+
+/*
+ * A process that has this one's descriptors until the child has ended, for
+ * what must not be given up if this one is killed.  0 or -1.
+ */
+int child_guard(struct child *c);
+
+/*
+ * Passes on TERM, INT, HUP, QUIT, USR1 and USR2 until the child has ended.
+ * Its exit status, or 128 + n if signal n ended it; it is a zombie then.
+ */
+int child_wait(struct child *c);
+
+/* After child_wait: reaps it, and ends the guard. */
+void child_reap(struct child *c);
+
+#endif
