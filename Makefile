@@ -29,7 +29,7 @@ ROUNDS   = 500
 # libFuzzer counts in seconds.
 SECONDS  = $(if $(filter %m,$(T)),$(shell expr $(T:m=) \* 60),$(T:s=))
 
-SANDBOX  = pc-drain pc-enqueue pc-respond pc-serve
+SANDBOX  = pc-drain pc-enqueue pc-lock pc-respond pc-serve
 HOST     = pc-allow pc-forward
 TOOLS    = $(SANDBOX) $(HOST)
 MAN      = $(sort $(wildcard man/*.[157]))
@@ -37,6 +37,8 @@ MAN      = $(sort $(wildcard man/*.[157]))
 LIBSRC   = $(sort $(wildcard lib/*.c))
 # A package is used by one unit: only its tool needs to be linked with it.
 LIBS_pc-forward = -lcurl
+# Starting is most of what this one does: it loads nothing but libc.
+NONETTLE = pc-lock
 
 STD      = -std=c11 $(WARNINGS) -MMD -MP -ffunction-sections
 LIBOBJ   = $(LIBSRC:%.c=build/release/%.o)
@@ -51,7 +53,8 @@ static: bin/static/pc-tools
 
 bin/%: build/release/cmd/%.o build/release/cmd/cli.o build/release/libpc.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_$*) $(LDLIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_$*) \
+	    $(if $(filter $*,$(NONETTLE)),,$(LDLIBS))
 
 build/san/pc-%: build/san/cmd/pc-%.o build/san/cmd/cli.o build/san/libpc.a
 	$(CC) $(SANFLAGS) -o $@ $^ $(LIBS_pc-$*) $(LDLIBS)

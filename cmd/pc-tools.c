@@ -8,6 +8,7 @@
 
 int pc_drain_main(int argc, char *argv[]);
 int pc_enqueue_main(int argc, char *argv[]);
+int pc_lock_main(int argc, char *argv[]);
 int pc_respond_main(int argc, char *argv[]);
 int pc_serve_main(int argc, char *argv[]);
 
@@ -19,6 +20,7 @@ struct tool {
 static const struct tool tools[] = {
 	{ "pc-drain", pc_drain_main },
 	{ "pc-enqueue", pc_enqueue_main },
+	{ "pc-lock", pc_lock_main },
 	{ "pc-respond", pc_respond_main },
 	{ "pc-serve", pc_serve_main },
 };
@@ -28,6 +30,7 @@ static const char help[] =
 "The sandbox's tools in one file; a link with a tool's name works too.\n"
 "  pc-drain    claim pending requests, print them a line each\n"
 "  pc-enqueue  one request without HTTP\n"
+"  pc-lock     run a program under a lock\n"
 "  pc-respond  publish responses\n"
 "  pc-serve    HTTP on loopback in front of the queue\n";
 
@@ -62,5 +65,6 @@ main(int argc, char *argv[])
 	if (argc > 1 && (strcmp(argv[1], "-V") == 0 ||
 	    strcmp(argv[1], "--version") == 0))
 		cli_version();
-	cli_usage("name a tool: pc-drain, pc-enqueue, pc-respond or pc-serve");
+	cli_usage("name a tool: pc-drain, pc-enqueue, pc-lock, pc-respond or "
+	    "pc-serve");
 }
