@@ -6,7 +6,8 @@
 # make demo       the main job for real; installs what it needs
 # make check      lint, all tests, again under sanitizers; installs likewise
 # make bench      speed, as ratios against peers in the same run
-# make faults     kills every process at random moments, ROUNDS=500 times
+# make faults     kills every process at random moments, ROUNDS=500 times,
+#                 and 40 holders of a lock each time
 # make fuzz       every parser, T=30s each
 # make interop    against the published peer, in both roles
 
@@ -98,6 +99,11 @@ $(BENCH): build/release/libpc.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
 	    $(LDLIBS)
 
+# What the lock's torture runs under the lock.
+build/faults/step: tests/faults/step.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) -o $@ $<
+
 # --- tests ------------------------------------------------------------------
 
 UNIT     = build/unit/http build/unit/target build/unit/race
@@ -150,7 +156,7 @@ lint:
 
 check:
 	tests/packages.sh $(CHECKPKG)
-	$(MAKE) all san static $(UNIT) $(SANUNIT) $(BENCH)
+	$(MAKE) all san static $(UNIT) $(SANUNIT) $(BENCH) build/faults/step
 	$(MAKE) lint
 	$(SANOPT) PATH="$$PWD/build/san:$$PATH" prove -e bats $(BATS)
 	PATH="$$PWD/bin:$$PATH" prove -e bats $(BATS)
@@ -162,9 +168,11 @@ bench:
 
 faults:
 	tests/packages.sh $(CHECKPKG)
-	$(MAKE) -s all $(BENCH)
+	$(MAKE) -s all $(BENCH) build/faults/step
 	PATH="$$PWD/bin:$$PATH" tests/faults/pipeline.py --rounds $(ROUNDS)
 	PATH="$$PWD/bin:$$PATH" tests/faults/pipeline.py --self-test
+	PATH="$$PWD/bin:$$PATH" tests/faults/lock.py --rounds $(ROUNDS)
+	PATH="$$PWD/bin:$$PATH" tests/faults/lock.py --self-test
 
 fuzz:
 	tests/packages.sh $(FUZZPKG)

@@ -14,3 +14,16 @@ load helper
 	echo "$output"
 	[ "$status" -eq 0 ]
 }
+
+@test "faults: a lock's holders and waiters killed and stopped: exact, never stuck" {
+	run "$BATS_TEST_DIRNAME/faults/lock.py" --rounds 15
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[ "$(grep -c 'none two at a time, none stuck$' <<<"$output")" -eq 3 ]
+}
+
+@test "faults: the lock that pc-lock replaces is found out, and so is none" {
+	run "$BATS_TEST_DIRNAME/faults/lock.py" --self-test
+	echo "$output"
+	[ "$status" -eq 0 ]
+}
