@@ -1,0 +1,110 @@
+#include <nettle/sha2.h>
+
+#include "io.h"
+
+/* nettle defines a short name that is ours. */
+#undef sha256_init
+
+#include "sha256.h"
+
+#define CHUNK	65536
+
+_Static_assert(sizeof(struct sha256_ctx) <= sizeof(struct sha256),
+    "no room for nettle's state");
+
+static struct sha256_ctx *
+context(struct sha256 *s)
+{
+	return (void *)s->state;
+}
+
+void
+sha256_init(struct sha256 *s)
+{
+	nettle_sha256_init(context(s));
+}
+
+void
+sha256_add(struct sha256 *s, const void *data, size_t len)
+{
+	if (len > 0)
+		nettle_sha256_update(context(s), len, data);
+}
+
+void
+sha256_add_zeros(struct sha256 *s, uint64_t n)
+{
+	static const uint8_t zeros[CHUNK];
+	size_t len;
+
+	for (; n > 0; n -= len) {
+		len = n < sizeof(zeros) ? (size_t)n : sizeof(zeros);
+		nettle_sha256_update(context(s), len, zeros);
+	}
+}
+
+void
+sha256_end(struct sha256 *s, uint8_t out[static SHA256_SIZE])
+{
+	nettle_sha256_digest(context(s), SHA256_SIZE, out);
+}
+
+void
+sha256_hex(const uint8_t sum[static SHA256_SIZE],
+    char out[static SHA256_HEX_SIZE])
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t i;
+
+	for (i = 0; i < SHA256_SIZE; i++) {
+		out[2 * i] = digits[sum[i] >> 4];
+		out[2 * i + 1] = digits[sum[i] & 15];
+	}
+	out[2 * SHA256_SIZE] = '\0';
+}
+
+static int
+digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+int
+sha256_from_hex(struct span text, uint8_t out[static SHA256_SIZE])
+{
+	uint8_t sum[SHA256_SIZE];
+	int high, low;
+	size_t i;
+
+	if (text.n != 2 * SHA256_SIZE)
+		return -1;
+	for (i = 0; i < SHA256_SIZE; i++) {
+		high = digit(text.p[2 * i]);
+		low = digit(text.p[2 * i + 1]);
+		if (high == -1 || low == -1)
+			return -1;
+		sum[i] = (uint8_t)(high << 4 | low);
+	}
+	memcpy(out, sum, sizeof(sum));
+	return 0;
+}
+
+int
+sha256_fd(int fd, uint8_t out[static SHA256_SIZE])
+{
+	struct sha256 s;
+	char block[CHUNK];
+	ssize_t n;
+
+	sha256_init(&s);
+	while ((n = io_read_full(fd, block, sizeof(block))) > 0)
+		sha256_add(&s, block, (size_t)n);
+	if (n == -1)
+		return -1;
+	sha256_end(&s, out);
+	return 0;
+}
