@@ -1,0 +1,161 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "beneath.h"
+#include "io.h"
+#include "manifest.h"
+
+struct path_list {
+	FILE *in;
+	char *path;
+	size_t cap;
+	ssize_t len;
+	bool have;
+};
+
+struct path_list *
+path_list_open(int fd)
+{
+	struct path_list *l = calloc(1, sizeof(*l));
+	int copy = dup(fd);
+
+	if (l == NULL || copy == -1 || lseek(copy, 0, SEEK_SET) == -1 ||
+	    (l->in = fdopen(copy, "r")) == NULL) {
+		io_close(copy);
+		free(l);
+		return NULL;
+	}
+	return l;
+}
+
+void
+path_list_free(struct path_list *l)
+{
+	if (l == NULL)
+		return;
+	fclose(l->in);
+	free(l->path);
+	free(l);
+}
+
+bool
+path_list_peek(struct path_list *l, struct span *path)
+{
+	if (!l->have) {
+		l->len = getdelim(&l->path, &l->cap, '\0', l->in);
+		if (l->len <= 1)
+			return false;
+		l->have = true;
+	}
+	*path = (struct span){ l->path, (size_t)l->len - 1 };
+	return true;
+}
+
+void
+path_list_next(struct path_list *l)
+{
+	l->have = false;
+}
+
+struct patching {
+	struct manifest_writer *out;
+	struct fault *f;
+	struct buf gone;	/* the last entry that went, or became no folder */
+};
+
+static int
+gone(struct patching *k, struct span path)
+{
+	if (k->gone.len > 0 && path_is_below(path, buf_span(&k->gone)))
+		return 0;	/* what is above covers it */
+	buf_reset(&k->gone, ENTRY_PATH_MAX);
+	buf_add_span(&k->gone, path);
+	if (!buf_failed(&k->gone))
+		return 0;
+	errno = ENOMEM;
+	return fault_system(k->f, path);
+}
+
+static int
+keep(struct patching *k, const struct entry *e, bool changed)
+{
+	if (k->gone.len > 0 && e->path.n > k->gone.len &&
+	    path_is_below(e->path, buf_span(&k->gone)))
+		return fault_input(k->f, e->path, changed ?
+		    "sent, and its folder is not" :
+		    "its folder is deleted, and it is not");
+	if (manifest_add(k->out, e) == -1)
+		return fault_system(k->f, span_of("manifest"));
+	return changed && e->type != ENTRY_DIR ? gone(k, e->path) : 0;
+}
+
+/* Deletions before path are passed over; whether path is one. */
+static bool
+is_deleted(struct path_list *l, struct span path)
+{
+	struct span next;
+	int order;
+
+	while (path_list_peek(l, &next)) {
+		if ((order = path_compare(next, path)) > 0)
+			return false;
+		path_list_next(l);
+		if (order == 0)
+			return true;
+	}
+	return false;
+}
+
+static int
+patch(struct patching *k, struct manifest *base, struct manifest *lines,
+    struct path_list *deleted)
+{
+	const struct entry *b, *n;
+	bool failed;
+	int order, got;
+
+	for (;;) {
+		b = manifest_peek(base, k->f, &failed);
+		if (failed)
+			return -1;
+		n = manifest_peek(lines, k->f, &failed);
+		if (failed)
+			return -1;
+		if (b == NULL && n == NULL)
+			return 0;
+		order = b == NULL ? 1 : n == NULL ? -1 :
+		    path_compare(b->path, n->path);
+		if (order >= 0)
+			got = is_deleted(deleted, n->path) ?
+			    fault_input(k->f, n->path, "sent and deleted") :
+			    keep(k, n, true);
+		else if (is_deleted(deleted, b->path))
+			got = gone(k, b->path);
+		else
+			got = keep(k, b, false);
+		if (got == -1)
+			return -1;
+		if (order <= 0)
+			manifest_next(base);
+		if (order >= 0)
+			manifest_next(lines);
+	}
+}
+
+int
+manifest_patch(struct manifest *base, struct manifest *lines, int deleted,
+    struct manifest_writer *out, struct fault *f)
+{
+	struct patching k = { .out = out, .f = f };
+	struct path_list *l = path_list_open(deleted);
+	int got;
+
+	if (l == NULL)
+		return fault_system(f, span_of("deletions"));
+	got = patch(&k, base, lines, l);
+	path_list_free(l);
+	buf_free(&k.gone);
+	return got;
+}
