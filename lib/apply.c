@@ -1,0 +1,475 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "apply.h"
+#include "beneath.h"
+#include "copy.h"
+#include "io.h"
+#include "mode.h"
+#include "walk.h"
+
+struct applying {
+	const struct apply *a;
+	struct beneath *tree, *new, *saved;
+	int new_dir, old_dir, saved_dir;
+	struct span run;
+	struct fault *f;
+};
+
+/* Where displaced entries of a step go, and whether one is there. */
+static void
+old_name(const struct journal_record *r, char name[static 24])
+{
+	snprintf(name, 24, "%" PRIu64, r->number);
+}
+
+static bool
+exists(int dir, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static bool
+no_such_parent(int error)
+{
+	return error == ENOENT || error == ENOTDIR || error == ELOOP;
+}
+
+static int
+step_fault(struct applying *k, const struct journal_record *r)
+{
+	return fault_system(k->f, r->path);
+}
+
+static bool
+same_as_seen(const struct stat *st, const struct seen *seen)
+{
+	return st->st_ino == seen->ino &&
+	    (S_ISDIR(st->st_mode) ||
+	    ((uint64_t)st->st_size == seen->size &&
+	    stat_mtime_ns(st) == seen->mtime_ns));
+}
+
+/* --- the conflicts folder --- */
+
+static int
+open_saved(struct applying *k)
+{
+	char run[80];
+	int dir, fd;
+
+	if (k->saved != NULL)
+		return 0;
+	snprintf(run, sizeof(run), "%.*s", (int)k->run.n, k->run.p);
+	if (mkdirat(k->a->runtime, CONFLICTS, 0700) == -1 && errno != EEXIST)
+		return -1;
+	dir = openat(k->a->runtime, CONFLICTS,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir == -1)
+		return -1;
+	if (mkdirat(dir, run, 0700) == -1 && errno != EEXIST) {
+		io_close(dir);
+		return -1;
+	}
+	fd = openat(dir, run, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	io_close(dir);
+	if (fd == -1)
+		return -1;
+	k->saved_dir = fd;
+	k->saved = beneath_open(fd);
+	return k->saved == NULL ? -1 : 0;
+}
+
+/* Moves dir's name to the conflicts folder, beside what is there already. */
+static int
+save(struct applying *k, int dir, const char *name, struct span path)
+{
+	char other[ENTRY_NAME_MAX + 24];
+	const char *to;
+	int saved, i;
+
+	if (open_saved(k) == -1 || (saved = beneath_parent_made(k->saved,
+	    path, 0700, &to)) == -1)
+		return -1;
+	if (renameat2(dir, name, saved, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	for (i = 1; errno == EEXIST && i < 1000; i++) {
+		snprintf(other, sizeof(other), "%.200s.%d", to, i);
+		if (renameat2(dir, name, saved, other, RENAME_NOREPLACE) == 0)
+			return 0;
+	}
+	return -1;
+}
+
+/* --- single steps --- */
+
+/* Gives up a displaced entry, or keeps it if it is not what was seen. */
+static int
+dispose(struct applying *k, const struct journal_record *r, int dir,
+    const char *name, bool as_seen)
+{
+	char old[24];
+	struct stat st;
+	bool keep = (r->flags & JOURNAL_KEEP) != 0;
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return errno == ENOENT ? 0 : -1;
+	/* A folder's entries were taken before it; what is left came since. */
+	if ((r->flags & JOURNAL_CAREFUL) && !keep && (!as_seen ||
+	    (S_ISDIR(st.st_mode) &&
+	    unlinkat(dir, name, AT_REMOVEDIR) == -1))) {
+		if (k->a->surprise != NULL)
+			k->a->surprise(k->a->arg, r->path, true);
+		keep = true;
+	}
+	if (keep)
+		return save(k, dir, name, r->path);
+	if (!S_ISDIR(st.st_mode))
+		return unlinkat(dir, name, 0) == -1 && errno != ENOENT ?
+		    -1 : 0;
+	old_name(r, old);
+	if (renameat(dir, name, k->old_dir, old) == -1 && errno != ENOENT)
+		return -1;
+	return 0;
+}
+
+/* Puts name in its place and what was there in name's: by one call, or two. */
+static int
+exchange(struct applying *k, const struct journal_record *r, int from,
+    const char *staged, int to, const char *name)
+{
+	char old[24];
+
+	if (renameat2(from, staged, to, name, RENAME_EXCHANGE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -1;
+	old_name(r, old);
+	if (renameat(to, name, k->old_dir, old) == -1 ||
+	    renameat2(from, staged, to, name, RENAME_NOREPLACE) == -1)
+		return -1;
+	return renameat(k->old_dir, old, from, staged);
+}
+
+static int
+put_careful(struct applying *k, const struct journal_record *r, int from,
+    const char *staged, int to, const char *name)
+{
+	struct stat st;
+	bool as_seen = true;
+
+	if (fstatat(to, name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
+		if (errno != ENOENT)
+			return -1;
+		if (renameat2(from, staged, to, name, RENAME_NOREPLACE) == 0)
+			return 0;
+		if (errno != EEXIST ||
+		    fstatat(to, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+			return -1;
+	}
+	if (st.st_ino != r->staged_ino) {
+		as_seen = same_as_seen(&st, &r->seen) &&
+		    stat_ctime_ns(&st) == r->seen.ctime_ns;
+		if (exchange(k, r, from, staged, to, name) == -1)
+			return -1;
+	}
+	if (S_ISDIR(st.st_mode))
+		beneath_forget(k->tree, r->path);
+	/* What came out is looked at again: it may have changed meanwhile. */
+	if (fstatat(from, staged, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return errno == ENOENT ? 0 : -1;
+	return dispose(k, r, from, staged,
+	    as_seen && same_as_seen(&st, &r->seen));
+}
+
+/* Whatever is there makes room, in one rename where that can be. */
+static int
+put_plainly(struct applying *k, const struct journal_record *r, int from,
+    const char *staged, int to, const char *name)
+{
+	char old[24];
+	struct stat there, here;
+
+	if (fstatat(from, staged, &here, AT_SYMLINK_NOFOLLOW) == -1)
+		return -1;
+	if (fstatat(to, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    (S_ISDIR(there.st_mode) || S_ISDIR(here.st_mode))) {
+		old_name(r, old);
+		if (renameat(to, name, k->old_dir, old) == -1)
+			return -1;
+		beneath_forget(k->tree, r->path);
+	}
+	return renameat(from, staged, to, name);
+}
+
+static int
+step_put(struct applying *k, const struct journal_record *r)
+{
+	const char *staged, *name;
+	int from, to, got;
+
+	from = beneath_parent(k->new, r->path, &staged);
+	if (from == -1 && no_such_parent(errno))
+		return 0;
+	if (from == -1)
+		return step_fault(k, r);
+	if (!exists(from, staged))
+		return 0;
+	to = beneath_parent_made(k->tree, r->path, 0755, &name);
+	if (to == -1 && no_such_parent(errno) &&
+	    (r->flags & JOURNAL_CAREFUL)) {
+		if (k->a->surprise != NULL)
+			k->a->surprise(k->a->arg, r->path, false);
+		return save(k, from, staged, r->path) == -1 ?
+		    step_fault(k, r) : 0;
+	}
+	if (to == -1)
+		return step_fault(k, r);
+	got = r->flags & JOURNAL_CAREFUL ?
+	    put_careful(k, r, from, staged, to, name) :
+	    put_plainly(k, r, from, staged, to, name);
+	beneath_forget(k->new, r->path);
+	return got == -1 ? step_fault(k, r) : 0;
+}
+
+/* Put back: it is not what the plan wanted to take. */
+static int
+take_back(struct applying *k, const struct journal_record *r,
+    const char *old, int dir, const char *name)
+{
+	if (k->a->surprise != NULL)
+		k->a->surprise(k->a->arg, r->path, true);
+	if (renameat2(k->old_dir, old, dir, name, RENAME_NOREPLACE) == 0)
+		return 0;
+	return save(k, k->old_dir, old, r->path);
+}
+
+static int
+step_take(struct applying *k, const struct journal_record *r)
+{
+	char old[24];
+	const char *name;
+	struct stat st;
+	int dir;
+
+	old_name(r, old);
+	dir = beneath_parent(k->tree, r->path, &name);
+	if (dir == -1)
+		return no_such_parent(errno) ? 0 : step_fault(k, r);
+	/* A step that was taken has left something in `old`. */
+	if (!exists(k->old_dir, old)) {
+		if (renameat(dir, name, k->old_dir, old) == 0) {
+			beneath_forget(k->tree, r->path);
+		} else if (errno != ENOENT ||
+		    mknodat(k->old_dir, old, S_IFREG | 0600, 0) == -1) {
+			return step_fault(k, r);
+		} else {
+			return 0;
+		}
+	}
+	if (!(r->flags & JOURNAL_CAREFUL))
+		return 0;
+	if (fstatat(k->old_dir, old, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return step_fault(k, r);
+	if (st.st_size == 0 && st.st_ino != r->seen.ino && S_ISREG(st.st_mode)
+	    && (st.st_mode & 07777) == 0600 && !exists(dir, name))
+		return 0;	/* our own mark */
+	if (!same_as_seen(&st, &r->seen))
+		return take_back(k, r, old, dir, name) == -1 ?
+		    step_fault(k, r) : 0;
+	if ((r->flags & JOURNAL_KEEP) &&
+	    save(k, k->old_dir, old, r->path) == -1)
+		return step_fault(k, r);
+	return 0;
+}
+
+/* The folder, usable by us until it gets its mode at the end. */
+static int
+step_make(struct applying *k, const struct journal_record *r)
+{
+	const char *name;
+	int dir = beneath_parent_made(k->tree, r->path, 0755, &name);
+
+	if (dir == -1 && no_such_parent(errno))
+		return 0;
+	if (dir == -1 || (mkdirat(dir, name, r->mode | 0700) == -1 &&
+	    errno != EEXIST))
+		return step_fault(k, r);
+	return 0;
+}
+
+static int
+step_mode(struct applying *k, const struct journal_record *r, bool last)
+{
+	const char *name;
+	struct stat st;
+	unsigned mode = r->mode;
+	int dir = beneath_parent(k->tree, r->path, &name);
+
+	if (dir == -1)
+		return no_such_parent(errno) ? 0 : step_fault(k, r);
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return errno == ENOENT ? 0 : step_fault(k, r);
+	if (!last) {
+		if (!S_ISDIR(st.st_mode) || (st.st_mode & 0700) == 0700)
+			return 0;
+		mode = (st.st_mode & 07777) | 0700;
+	}
+	return mode_set_at(dir, name, mode) == -1 && errno != ENOENT ?
+	    step_fault(k, r) : 0;
+}
+
+static int
+step_empty(struct applying *k, const struct journal_record *r)
+{
+	const char *name;
+	int dir;
+
+	beneath_forget(k->tree, r->path);
+	dir = beneath_parent(k->tree, r->path, &name);
+	if (dir == -1)
+		return no_such_parent(errno) ? 0 : step_fault(k, r);
+	if (unlinkat(dir, name, AT_REMOVEDIR) == -1 && errno != ENOENT &&
+	    errno != ENOTEMPTY && errno != ENOTDIR && errno != EEXIST)
+		return step_fault(k, r);
+	return 0;
+}
+
+static int
+step_save(struct applying *k, const struct journal_record *r)
+{
+	const char *staged;
+	struct stat st;
+	int from = beneath_parent(k->new, r->path, &staged);
+
+	if (from == -1)
+		return no_such_parent(errno) ? 0 : step_fault(k, r);
+	if (fstatat(from, staged, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return errno == ENOENT ? 0 : step_fault(k, r);
+	if (S_ISDIR(st.st_mode)) {
+		/* What is in it has steps of its own. */
+		const char *to;
+		int dir;
+
+		if (open_saved(k) == -1 || (dir = beneath_parent_made(k->saved,
+		    r->path, 0700, &to)) == -1 ||
+		    (mkdirat(dir, to, 0700) == -1 && errno != EEXIST))
+			return step_fault(k, r);
+		return 0;
+	}
+	return save(k, from, staged, r->path) == -1 ? step_fault(k, r) : 0;
+}
+
+static int
+step_copy(struct applying *k, const struct journal_record *r)
+{
+	const char *name, *to;
+	int from = beneath_parent(k->tree, r->path, &name), dir;
+
+	if (from == -1)
+		return no_such_parent(errno) ? 0 : step_fault(k, r);
+	if (open_saved(k) == -1 || (dir = beneath_parent_made(k->saved,
+	    r->path, 0700, &to)) == -1)
+		return step_fault(k, r);
+	if (exists(dir, to))
+		return 0;
+	return copy_entry(from, name, k->old_dir, "copy", dir, to) == -1 &&
+	    errno != ENOENT ? step_fault(k, r) : 0;
+}
+
+/* --- all of them --- */
+
+static int
+forward(struct applying *k, const struct journal_record *r)
+{
+	switch (r->step) {
+	case STEP_PUT:
+		return step_put(k, r);
+	case STEP_TAKE:
+		return step_take(k, r);
+	case STEP_MAKE:
+		return step_make(k, r);
+	case STEP_MODE:
+		return step_mode(k, r, false);
+	case STEP_SAVE:
+		return step_save(k, r);
+	case STEP_COPY:
+		return step_copy(k, r);
+	case STEP_DROP:
+		return step_empty(k, r);
+	case STEP_NONE:
+	case STEP_EMPTY:
+		break;
+	}
+	return 0;
+}
+
+static int
+backward(struct applying *k, const struct journal_record *r)
+{
+	if (r->step == STEP_MODE || r->step == STEP_MAKE)
+		return step_mode(k, r, true);
+	if (r->step == STEP_EMPTY)
+		return step_empty(k, r);
+	return 0;
+}
+
+static int
+open_folders(struct applying *k)
+{
+	const struct apply *a = k->a;
+	int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+
+	if (mkdirat(a->staging, STAGE_OLD, 0700) == -1 && errno != EEXIST)
+		return -1;
+	if (mkdirat(a->staging, STAGE_NEW, 0700) == -1 && errno != EEXIST)
+		return -1;
+	k->new_dir = openat(a->staging, STAGE_NEW, flags);
+	k->old_dir = openat(a->staging, STAGE_OLD, flags);
+	if (k->new_dir == -1 || k->old_dir == -1)
+		return -1;
+	k->tree = beneath_open(a->root);
+	k->new = beneath_open(k->new_dir);
+	return k->tree == NULL || k->new == NULL ? -1 : 0;
+}
+
+int
+apply_journal(const struct apply *a, struct journal *j, struct fault *f)
+{
+	struct applying k = { .a = a, .new_dir = -1, .old_dir = -1,
+	    .saved_dir = -1, .run = journal_run(j), .f = f };
+	struct journal_record r;
+	int got, result = 0;
+
+	if (open_folders(&k) == -1) {
+		result = fault_system(f, span_of("staging"));
+		goto out;
+	}
+	journal_to_start(j);
+	while ((got = journal_next(j, &r)) == 1)
+		if (forward(&k, &r) == -1)
+			result = -1;
+	if (got == 0) {
+		journal_to_end(j);
+		while ((got = journal_previous(j, &r)) == 1)
+			if (backward(&k, &r) == -1)
+				result = -1;
+	}
+	if (got == -1)
+		result = fault_system(f, span_of("journal"));
+out:
+	beneath_free(k.tree);
+	beneath_free(k.new);
+	beneath_free(k.saved);
+	io_close(k.new_dir);
+	io_close(k.old_dir);
+	io_close(k.saved_dir);
+	return result;
+}

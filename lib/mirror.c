@@ -1,0 +1,320 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "beneath.h"
+#include "copy.h"
+#include "io.h"
+#include "mirror.h"
+#include "mode.h"
+#include "stage.h"
+#include "tree.h"
+
+#define MIRROR_STAGE	"mirroring"
+#define CHUNK		65536
+
+struct mirroring {
+	const struct mirror *m;
+	struct fault *f;
+	struct stage stage;
+	struct beneath *from, *to;
+};
+
+static int
+fail(struct mirroring *k, struct span path)
+{
+	return fault_system(k->f, path);
+}
+
+/* An entry of one side: 1, 0 for none, -1. */
+static int
+look(struct mirroring *k, struct beneath *side, struct span path,
+    struct stat *st)
+{
+	const char *name;
+	int dir = beneath_parent(side, path, &name);
+
+	if (dir != -1 && fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 1;
+	return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 :
+	    fail(k, path);
+}
+
+/* Whether the copy there has the same bytes: 1, 0, -1. */
+static int
+same_bytes(struct mirroring *k, const struct walk_entry *at, int dir,
+    const char *name)
+{
+	char a[CHUNK], b[CHUNK];
+	ssize_t n = -1, m = -1;
+	int one, other;
+
+	one = openat(at->dir, at->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
+	    O_CLOEXEC);
+	other = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
+	    O_CLOEXEC);
+	while (one != -1 && other != -1 &&
+	    (n = io_read_full(one, a, sizeof(a))) > 0 &&
+	    (m = io_read_full(other, b, sizeof(b))) == n &&
+	    memcmp(a, b, (size_t)n) == 0)
+		;
+	if (n == 0)
+		m = io_read_full(other, b, sizeof(b));
+	if (one == -1 || n == -1)
+		n = fail(k, at->path);
+	io_close(one);
+	io_close(other);
+	return n == -1 ? -1 : n == 0 && m == 0;
+}
+
+/* Room for an entry of another type, unless others' entries are in it. */
+static int
+clear(struct mirroring *k, struct span path)
+{
+	int there = beneath_dir(k->to, path), held = 0, dir;
+	const char *name;
+
+	if (there != -1)
+		held = walk_has_excluded(there, path, k->m->scope);
+	if (held == 1)
+		return fault_input(k->f, path,
+		    "cannot be replaced: excluded entries are in it");
+	if (held == -1)
+		return fail(k, path);
+	beneath_forget(k->to, path);
+	if ((dir = beneath_parent(k->to, path, &name)) == -1)
+		return fail(k, path);
+	return beneath_remove_tree(dir, name) == -1 ? fail(k, path) : 0;
+}
+
+/* A folder of the source, there for us to write into. */
+static int
+mirror_folder(struct mirroring *k, const struct found *e)
+{
+	const char *name;
+	struct stat st;
+	int dir = beneath_parent(k->to, e->entry.path, &name);
+
+	if (dir == -1)
+		return fail(k, e->entry.path);
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		if (S_ISDIR(st.st_mode)) {
+			if ((st.st_mode & 0700) == 0700)
+				return 0;
+			return mode_set_at(dir, name, (st.st_mode & 0777) |
+			    0700) == -1 ? fail(k, e->entry.path) : 0;
+		}
+		if (clear(k, e->entry.path) == -1 ||
+		    (dir = beneath_parent(k->to, e->entry.path, &name)) == -1)
+			return -1;
+	}
+	notice(k->m->notices, NOTICE_NAME, e->entry.path, NULL);
+	return mkdirat(dir, name, e->entry.mode | 0700) == -1 ?
+	    fail(k, e->entry.path) : 0;
+}
+
+/* 1 when the copy there is as good: then it only gets the mode. */
+static int
+is_same(struct mirroring *k, struct found *e, int dir, const char *name,
+    const struct stat *st)
+{
+	char target[ENTRY_TARGET_MAX + 1];
+	ssize_t n;
+
+	if (e->entry.type == ENTRY_LINK) {
+		n = S_ISLNK(st->st_mode) ? readlinkat(dir, name, target,
+		    sizeof(target)) : -1;
+		return n >= 0 && span_equal(e->entry.target, (struct span){
+		    target, (size_t)n });
+	}
+	if (!S_ISREG(st->st_mode) ||
+	    (uint64_t)st->st_size != e->entry.size ||
+	    stat_mtime_ns(st) != e->entry.mtime_ns)
+		return 0;
+	return k->m->checksum ? same_bytes(k, &e->at, dir, name) : 1;
+}
+
+static int
+mirror_other(struct mirroring *k, struct found *e)
+{
+	struct span path = e->entry.path;
+	const char *name;
+	struct stat st;
+	int dir = beneath_parent(k->to, path, &name), same;
+
+	if (dir == -1)
+		return fail(k, path);
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		if ((same = is_same(k, e, dir, name, &st)) == -1)
+			return -1;
+		if (same == 1) {
+			if (e->entry.type == ENTRY_LINK ||
+			    (st.st_mode & 07777) == e->entry.mode)
+				return 0;
+			return mode_set_at(dir, name, e->entry.mode) == -1 ?
+			    fail(k, path) : 0;
+		}
+		if (S_ISDIR(st.st_mode) && (clear(k, path) == -1 ||
+		    (dir = beneath_parent(k->to, path, &name)) == -1))
+			return -1;
+	}
+	notice(k->m->notices, NOTICE_NAME, path, NULL);
+	return copy_entry(e->at.dir, e->at.name, k->stage.new, "copy", dir,
+	    name) == -1 && errno != ENOENT ? fail(k, path) : 0;
+}
+
+static int
+copy_all(struct mirroring *k)
+{
+	struct span none = { NULL, 0 };
+	struct walk *w = walk_open(k->m->from, none, k->m->scope, false);
+	struct found e;
+	int got;
+
+	if (w == NULL)
+		return fail(k, span_of("."));
+	while ((got = tree_next(w, &e, k->m->notices, k->f)) == 1) {
+		got = e.entry.type == ENTRY_DIR ? mirror_folder(k, &e) :
+		    mirror_other(k, &e);
+		if (got == -1)
+			break;
+	}
+	walk_free(w);
+	return got;
+}
+
+/*
+ * What the source lacks, and at the end the modes of folders: both deepest
+ * first, so by a list of the folders read from its end.
+ */
+static int
+note_folder(struct buf *b, struct span path)
+{
+	uint32_t tail = (uint32_t)path.n;
+
+	buf_add_span(b, path);
+	buf_add(b, &tail, sizeof(tail));
+	return buf_failed(b) ? -1 : 0;
+}
+
+/* The folder's end: its mode, or it goes when it is not the source's. */
+static int
+end_folder(struct mirroring *k, struct span path)
+{
+	const char *name;
+	struct stat st;
+	int there = look(k, k->from, path, &st), dir;
+
+	if (there == -1)
+		return -1;
+	beneath_forget(k->to, path);
+	if ((dir = beneath_parent(k->to, path, &name)) == -1)
+		return errno == ENOENT || errno == ENOTDIR ? 0 :
+		    fail(k, path);
+	if (there == 1 && S_ISDIR(st.st_mode))
+		return mode_set_at(dir, name, st.st_mode & 0777) == -1 &&
+		    errno != ENOENT ? fail(k, path) : 0;
+	return unlinkat(dir, name, AT_REMOVEDIR) == -1 && errno != ENOENT &&
+	    errno != ENOTEMPTY ? fail(k, path) : 0;
+}
+
+static int
+end_folders(struct mirroring *k, const struct buf *folders)
+{
+	uint32_t tail;
+	struct span path;
+	size_t at = folders->len;
+
+	while (at > 0) {
+		at -= sizeof(tail);
+		memcpy(&tail, folders->data + at, sizeof(tail));
+		at -= tail;
+		path = (struct span){ folders->data + at, tail };
+		if (end_folder(k, path) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+remove_one(struct mirroring *k, const struct walk_entry *e)
+{
+	struct stat st;
+	int there = look(k, k->from, e->path, &st);
+
+	if (there != 0)
+		return there == -1 ? -1 : 0;
+	notice(k->m->notices, NOTICE_NAME, e->path, "deleted");
+	return unlinkat(e->dir, e->name, 0) == -1 && errno != ENOENT ?
+	    fail(k, e->path) : 0;
+}
+
+static int
+remove_others(struct mirroring *k)
+{
+	struct span none = { NULL, 0 };
+	struct walk *w = walk_open(k->m->to, none, k->m->scope, false);
+	struct buf folders = { .data = NULL };
+	struct walk_entry e;
+	enum walk_result r;
+	int got = 0;
+
+	if (w == NULL)
+		return fail(k, span_of("."));
+	while (got == 0 && (r = walk_next(w, &e)) != WALK_END) {
+		if (r == WALK_FAILED)
+			got = fail(k, e.path);
+		else if (e.type != WALK_DIR)
+			got = remove_one(k, &e);
+		else if (note_folder(&folders, e.path) == -1)
+			got = fail(k, e.path);
+	}
+	walk_free(w);
+	if (got == 0)
+		got = end_folders(k, &folders);
+	buf_free(&folders);
+	return got;
+}
+
+int
+mirror_tree(const struct mirror *m, struct fault *f)
+{
+	struct mirroring k = { .m = m, .f = f };
+	int got = -1;
+
+	if (stage_open(&k.stage, m->to, MIRROR_STAGE, m->deadline, f) == -1)
+		return -1;
+	k.from = beneath_open(m->from);
+	k.to = beneath_open(m->to);
+	if (k.from == NULL || k.to == NULL)
+		fail(&k, span_of("."));
+	else if (stage_fresh(&k.stage, f) == 0) {
+		got = copy_all(&k);
+		if (got == 0)
+			got = remove_others(&k);
+		if (stage_remove(&k.stage, f) == -1)
+			got = -1;
+	}
+	beneath_free(k.from);
+	beneath_free(k.to);
+	stage_close(&k.stage);
+	return got;
+}
+
+int
+mirror_recover(int root, int64_t deadline, struct fault *f)
+{
+	struct stage s;
+	int got;
+
+	if (!stage_is_left(root, MIRROR_STAGE))
+		return 0;
+	if (stage_open(&s, root, MIRROR_STAGE, deadline, f) == -1)
+		return -1;
+	got = stage_remove(&s, f);
+	stage_close(&s);
+	return got;
+}
