@@ -30,7 +30,7 @@ ROUNDS   = 500
 # libFuzzer counts in seconds.
 SECONDS  = $(if $(filter %m,$(T)),$(shell expr $(T:m=) \* 60),$(T:s=))
 
-SANDBOX  = pc-drain pc-enqueue pc-lock pc-respond pc-serve
+SANDBOX  = pc-drain pc-enqueue pc-lock pc-respond pc-serve pc-tarsync
 HOST     = pc-allow pc-forward
 TOOLS    = $(SANDBOX) $(HOST)
 MAN      = $(sort $(wildcard man/*.[157]))
@@ -38,6 +38,10 @@ MAN      = $(sort $(wildcard man/*.[157]))
 LIBSRC   = $(sort $(wildcard lib/*.c))
 # A package is used by one unit: only its tool needs to be linked with it.
 LIBS_pc-forward = -lcurl
+LIBS_pc-tarsync = -ltar -lz
+# What a tool's own file would be too long for.
+PARTS_pc-tarsync = cmd/progress.o cmd/tarsync_common.o cmd/tarsync_pack.o \
+	   cmd/tarsync_unpack.o
 # Starting is most of what this one does: it loads nothing but libc.
 NONETTLE = pc-lock
 
@@ -46,23 +50,29 @@ LIBOBJ   = $(LIBSRC:%.c=build/release/%.o)
 SANOBJ   = $(LIBSRC:%.c=build/san/%.o)
 # libcurl has no static form: its unit stays out of the sandbox's file.
 MULTIOBJ = $(SANDBOX:%=build/multi/cmd/%.o) build/multi/cmd/pc-tools.o \
+	   $(foreach t,$(SANDBOX),$(PARTS_$(t):%=build/release/%)) \
 	   build/release/cmd/cli.o build/release/libpc.a
 
 all: $(TOOLS:%=bin/%)
 san: $(TOOLS:%=build/san/%)
 static: bin/static/pc-tools
 
-bin/%: build/release/cmd/%.o build/release/cmd/cli.o build/release/libpc.a
+.SECONDEXPANSION:
+bin/%: build/release/cmd/%.o $$(addprefix build/release/,$$(PARTS_$$*)) \
+    build/release/cmd/cli.o build/release/libpc.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS_$*) \
 	    $(if $(filter $*,$(NONETTLE)),,$(LDLIBS))
 
-build/san/pc-%: build/san/cmd/pc-%.o build/san/cmd/cli.o build/san/libpc.a
+build/san/pc-%: build/san/cmd/pc-%.o \
+    $$(addprefix build/san/,$$(PARTS_pc-$$*)) \
+    build/san/cmd/cli.o build/san/libpc.a
 	$(CC) $(SANFLAGS) -o $@ $^ $(LIBS_pc-$*) $(LDLIBS)
 
 bin/static/pc-tools: $(MULTIOBJ)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -static -s -o $@ $^ $(LDLIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -static -s -o $@ $^ \
+	    $(foreach t,$(SANDBOX),$(LIBS_$(t))) $(LDLIBS)
 
 build/release/libpc.a: $(LIBOBJ)
 	$(AR) rcs $@ $^

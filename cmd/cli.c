@@ -61,6 +61,22 @@ cli_warn(const char *object, const char *reason)
 	buf_free(&line);
 }
 
+void
+cli_name(const char *name, const char *text)
+{
+	struct buf line = { 0 };
+
+	add_escaped(&line, name);
+	if (text != NULL) {
+		buf_add_str(&line, ": ");
+		add_escaped(&line, text);
+	}
+	buf_add_char(&line, '\n');
+	if (!buf_failed(&line))
+		(void)io_write_all(STDERR_FILENO, line.data, line.len);
+	buf_free(&line);
+}
+
 _Noreturn void
 cli_fail(int status, const char *object, const char *reason)
 {

@@ -26,6 +26,9 @@ void cli_start(const char *tool);
  * may be NULL.  cli_fail exits with status.
  */
 void cli_warn(const char *object, const char *reason);
+/* `name` or `name: text`, escaped likewise: what -v says on stderr. */
+void cli_name(const char *name, const char *text);
+
 _Noreturn void cli_fail(int status, const char *object, const char *reason);
 
 /* The same with strerror(errno); 111, except 100 for what stays wrong. */

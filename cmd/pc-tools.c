@@ -11,6 +11,7 @@ int pc_enqueue_main(int argc, char *argv[]);
 int pc_lock_main(int argc, char *argv[]);
 int pc_respond_main(int argc, char *argv[]);
 int pc_serve_main(int argc, char *argv[]);
+int pc_tarsync_main(int argc, char *argv[]);
 
 struct tool {
 	const char *name;
@@ -23,6 +24,7 @@ static const struct tool tools[] = {
 	{ "pc-lock", pc_lock_main },
 	{ "pc-respond", pc_respond_main },
 	{ "pc-serve", pc_serve_main },
+	{ "pc-tarsync", pc_tarsync_main },
 };
 
 static const char help[] =
@@ -32,7 +34,8 @@ static const char help[] =
 "  pc-enqueue  one request without HTTP\n"
 "  pc-lock     run a program under a lock\n"
 "  pc-respond  publish responses\n"
-"  pc-serve    HTTP on loopback in front of the queue\n";
+"  pc-serve    HTTP on loopback in front of the queue\n"
+"  pc-tarsync  a workspace in, and its changes back\n";
 
 static const struct tool *
 find_tool(const char *path)

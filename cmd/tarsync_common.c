@@ -1,0 +1,222 @@
+/* What the commands of pc-tarsync share. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "clock.h"
+#include "io.h"
+#include "statcache.h"
+#include "tarsync.h"
+
+#define OUTFILES_MAX	4
+
+static struct outfile *outfiles[OUTFILES_MAX];
+
+/* An object as a string; a NUL in it ends it, which no path has. */
+static const char *
+object_text(struct fault *f)
+{
+	if (f->object.len == 0)
+		return NULL;
+	buf_add_char(&f->object, '\0');
+	return buf_failed(&f->object) ? NULL : f->object.data;
+}
+
+_Noreturn void
+tarsync_fail(struct fault *f)
+{
+	const char *object = object_text(f);
+
+	outfile_abandon_all();
+	switch (f->kind) {
+	case FAULT_INPUT:
+		cli_fail(EXIT_NEVER, object, f->reason);
+	case FAULT_CUT:
+	case FAULT_BUSY:
+		cli_fail(EXIT_LATER, object, f->reason);
+	case FAULT_SYSTEM:
+	case FAULT_NONE:
+		break;
+	}
+	/* What may not be read will not be readable next time. */
+	if (f->error == EACCES || f->error == EPERM)
+		cli_fail(EXIT_NEVER, object, strerror(f->error));
+	errno = f->error;
+	cli_fail_errno(object);
+}
+
+static int
+make_folders(const char *path)
+{
+	char *copy = strdup(path), *p;
+	int got = 0;
+
+	if (copy == NULL)
+		return -1;
+	for (p = copy + 1; got == 0 && *p != '\0'; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(copy, 0755) == -1 && errno != EEXIST)
+			got = -1;
+		*p = '/';
+	}
+	if (got == 0 && mkdir(copy, 0755) == -1 && errno != EEXIST)
+		got = -1;
+	free(copy);
+	return got;
+}
+
+int
+tarsync_root(const struct tarsync *t, const char *path, bool make)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd == -1 && errno == ENOENT && make && path[0] != '\0') {
+		umask(t->umask);
+		if (make_folders(path) == 0)
+			fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		umask(0);
+	}
+	if (fd == -1 && (errno == ENOENT || errno == EACCES))
+		cli_fail(EXIT_NEVER, path, strerror(errno));
+	if (fd == -1)
+		cli_fail_errno(path);
+	return fd;
+}
+
+struct manifest *
+tarsync_manifest(const char *path)
+{
+	struct fault f = { .kind = FAULT_NONE };
+	struct manifest *m;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd == -1)
+		cli_fail(EXIT_NEVER, path, strerror(errno));
+	if ((m = manifest_open(fd, path, &f)) == NULL)
+		tarsync_fail(&f);
+	return m;
+}
+
+struct statcache *
+tarsync_cache(const char *path, const char *suffix)
+{
+	struct buf name = { .data = NULL };
+	struct statcache *c;
+	int fd;
+
+	buf_add_str(&name, path);
+	buf_add_str(&name, suffix);
+	buf_add_char(&name, '\0');
+	if (buf_failed(&name))
+		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+	fd = open(name.data, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if ((c = statcache_open(fd)) == NULL)
+		cli_fail_errno(name.data);
+	buf_free(&name);
+	return c;
+}
+
+const struct scope *
+tarsync_scope(const struct tarsync *t, const struct manifest *m)
+{
+	const struct scope *s = manifest_scope(m);
+
+	if (t->scope_given && !scope_equal(s, &t->scope))
+		cli_fail(EXIT_NEVER, t->before,
+		    "made with other patterns (-x, -p)");
+	return s;
+}
+
+static void
+say(void *arg, enum notice_kind kind, struct span path, const char *text)
+{
+	const struct tarsync *t = arg;
+	struct buf name = { .data = NULL };
+
+	if (kind == NOTICE_NAME && !t->verbose)
+		return;
+	buf_add_span(&name, path);
+	buf_add_char(&name, '\0');
+	if (buf_failed(&name))
+		return;
+	if (kind == NOTICE_NAME)
+		cli_name(name.data, text);
+	else
+		cli_warn(name.data, text);
+	buf_free(&name);
+}
+
+const struct notices *
+tarsync_notices(const struct tarsync *t)
+{
+	static struct notices n;
+
+	n.say = say;
+	n.arg = (void *)(uintptr_t)t;
+	return &n;
+}
+
+int64_t
+tarsync_deadline(const struct tarsync *t)
+{
+	return t->timeout_ms == 0 ? -1 : clock_mono_ms() + t->timeout_ms;
+}
+
+void
+outfile_open(struct outfile *o, const char *path, mode_t mask)
+{
+	char *temporary;
+	size_t i;
+
+	o->path = path;
+	o->fd = -1;
+	if (asprintf(&temporary, "%s.%ld.tmp", path, (long)getpid()) == -1)
+		cli_fail(EXIT_LATER, path, strerror(ENOMEM));
+	o->temporary = temporary;
+	o->fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW |
+	    O_CLOEXEC, 0666 & ~mask);
+	if (o->fd == -1)
+		cli_fail_errno(path);
+	for (i = 0; i < OUTFILES_MAX; i++)
+		if (outfiles[i] == NULL) {
+			outfiles[i] = o;
+			return;
+		}
+}
+
+void
+outfile_commit(struct outfile *o)
+{
+	size_t i;
+
+	if (o->path == NULL)
+		return;
+	if (close(o->fd) == -1 || rename(o->temporary, o->path) == -1) {
+		int error = errno;
+
+		outfile_abandon_all();
+		errno = error;
+		cli_fail_errno(o->path);
+	}
+	for (i = 0; i < OUTFILES_MAX; i++)
+		if (outfiles[i] == o)
+			outfiles[i] = NULL;
+	free(o->temporary);
+	o->path = NULL;
+}
+
+void
+outfile_abandon_all(void)
+{
+	size_t i;
+
+	for (i = 0; i < OUTFILES_MAX; i++)
+		if (outfiles[i] != NULL)
+			unlink(outfiles[i]->temporary);
+}
