@@ -237,7 +237,7 @@ diff_manifests(const char *one, const char *other)
 	struct fault f = { .kind = FAULT_NONE };
 	struct manifest *a = tarsync_manifest(one);
 	struct manifest *b = tarsync_manifest(other);
-	const struct entry *x, *y;
+	const struct entry *x, *y = NULL;
 	enum change change;
 	bool any = false, failed;
 	int order;

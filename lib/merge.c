@@ -40,8 +40,8 @@ name_run(char run[static RUN_SIZE])
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	strftime(text, sizeof(text), "%Y%m%dT%H%M%S", &tm);
-	snprintf(run, RUN_SIZE, "%s.%03ldZ-%ld", text, now.tv_nsec / 1000000,
-	    (long)getpid());
+	snprintf(run, RUN_SIZE, "%s.%03uZ-%d", text,
+	    (unsigned)(now.tv_nsec / 1000000 % 1000), (int)getpid());
 }
 
 /* --- receiving --- */

@@ -97,11 +97,12 @@ damaged(struct source *s, bool cut)
 static bool
 is_base64_text(const uint8_t *p, size_t n)
 {
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	    "abcdefghijklmnopqrstuvwxyz0123456789+/=\r\n";
 	size_t i;
 
 	for (i = 0; i < n; i++)
-		if (memchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrst"
-		    "uvwxyz0123456789+/=\r\n", p[i], 68) == NULL)
+		if (memchr(alphabet, p[i], sizeof(alphabet) - 1) == NULL)
 			return false;
 	return n > 0;
 }

@@ -364,6 +364,8 @@ set_target(struct tar_reader *r)
 static struct span
 trim(struct span name, bool *slash)
 {
+	bool empty = name.n == 0;
+
 	while (name.n >= 2 && name.p[0] == '.' && name.p[1] == '/') {
 		name.p += 2;
 		name.n -= 2;
@@ -372,7 +374,7 @@ trim(struct span name, bool *slash)
 			name.n--;
 		}
 	}
-	*slash = name.n == 0;
+	*slash = name.n == 0 && !empty;
 	while (name.n > 1 && name.p[name.n - 1] == '/') {
 		name.n--;
 		*slash = true;
