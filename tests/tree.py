@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Trees for tests: made from a seed, and compared without the tools.
 
-tree.py make DIR SEED ENTRIES [readable]   a tree of every kind of entry
-tree.py compare A B                        prints what differs; 1 if anything
+tree.py make DIR SEED ENTRIES [readable] [plain]
+        a tree of every kind of entry; with modes that let the owner read;
+        without what other tars cannot carry
+tree.py compare A B [seconds]
+        prints what differs (times by whole seconds); 1 if anything
 """
 import hashlib
 import os
@@ -62,6 +65,11 @@ def content(path, st):
         return None
 
 
+def whole_seconds(found):
+    return {p: (*w[:2], w[2] // 10**9, *w[3:]) if w[0] == 'file' else w
+            for p, w in found.items()}
+
+
 def differences(a, b):
     return [f'{path!r}: {a.get(path)!r} / {b.get(path)!r}'
             for path in sorted(a.keys() | b.keys())
@@ -94,10 +102,24 @@ MTIMES = [0, 1, -1, -1_500_000_000, -86400 * 365 * 30 * 10**9 + 1,
           2**31 * 10**9, 2**33 * 10**9 + 5, 1_600_000_000_100_000_000]
 
 
-def make(root, seed, entries, readable=False):
+def plain_names(rng):
+    while True:
+        yield rng.choice([b'n', b'with space ', b'-dash', b'.hidden', b'*',
+                          b'a=b', b"it's ", '\u00e4'.encode()]) + \
+            b'%d' % rng.randrange(10**4)
+
+
+def make(root, seed, entries, readable=False, plain=False):
     rng, root = random.Random(seed), os.fsencode(root)
     os.makedirs(root, exist_ok=True)
-    name, folders, modes = names(rng), [b''], []
+    name = plain_names(rng) if plain else names(rng)
+    folders, modes = [b''], []
+    # Python writes 1e-09 for the least of them.
+    mtimes = [t for t in MTIMES if t == 0 or 10**9 < t < 2**32 * 10**9] if plain \
+        else MTIMES
+    targets = [b'gone', b'/etc/passwd', b'.', b'..', b'../../../x']
+    if not plain:
+        targets += [b'a' * 300, b'\xff\xfe']
     taken = set()
     for i in range(entries):
         parent = rng.choice(folders[-40:])
@@ -109,25 +131,24 @@ def make(root, seed, entries, readable=False):
         kind = rng.random()
         if kind < 0.15:
             os.mkdir(full)
-            if path.count(b'/') < 20:
+            if path.count(b'/') < (2 if plain else 20):
                 folders.append(path)
             modes.append((full, rng.randrange(0o1000) | 0o500 * readable))
         elif kind < 0.25:
-            os.symlink(rng.choice([b'gone', b'/etc/passwd', b'.', b'..',
-                                   b'../../../x', path, b'a' * 300,
-                                   b'\xff\xfe']), full)
+            os.symlink(rng.choice(targets), full)
         else:
             with open(full, 'wb') as f:
                 size = rng.choice([0, 1, 511, 512, 513, 4096, 10000])
                 f.write(rng.randbytes(size))
-            os.utime(full, ns=(0, rng.choice(MTIMES)))
+            os.utime(full, ns=(0, rng.choice(mtimes)))
             os.chmod(full, rng.randrange(0o1000) | 0o400 * readable)
-    deep(root, rng)
+    if not plain:
+        deep(root)
     for full, mode in reversed(modes):
         os.chmod(full, mode)
 
 
-def deep(root, rng):
+def deep(root):
     """A path of 4,096 bytes, which no system call takes at once."""
     here = os.open(b'.', os.O_RDONLY)
     os.chdir(root)
@@ -145,10 +166,13 @@ def deep(root, rng):
 
 def main(argv):
     if len(argv) >= 4 and argv[0] == 'make':
-        make(argv[1], int(argv[2]), int(argv[3]), 'readable' in argv[4:])
+        make(argv[1], int(argv[2]), int(argv[3]), 'readable' in argv[4:],
+             'plain' in argv[4:])
         return 0
-    if len(argv) == 3 and argv[0] == 'compare':
+    if len(argv) >= 3 and argv[0] == 'compare':
         a, b = describe(argv[1]), describe(argv[2])
+        if 'seconds' in argv[3:]:
+            a, b = whole_seconds(a), whole_seconds(b)
         found = differences(a, b)
         for line in found[:20]:
             print(line)

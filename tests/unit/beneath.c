@@ -48,6 +48,28 @@ skip(const char *name, const char *why)
 	printf("ok %d - beneath: %s # SKIP %s\n", ++tests, name, why);
 }
 
+/*
+ * Takes the place of the C library's, so that a test can act at exactly the
+ * worst moments.
+ */
+static void (*before_rmdir)(int dir, const char *name);
+static void (*when_not_empty)(void);
+
+int
+unlinkat(int dir, const char *name, int flags)
+{
+	int got, saved;
+
+	if (flags != 0 && before_rmdir != NULL)
+		before_rmdir(dir, name);
+	got = (int)syscall(SYS_unlinkat, dir, name, flags);
+	saved = errno;
+	if (got == -1 && errno == ENOTEMPTY && when_not_empty != NULL)
+		when_not_empty();
+	errno = saved;
+	return got;
+}
+
 /* Says which condition it was. */
 static bool
 is(bool condition, const char *text, const char *of)
@@ -733,6 +755,9 @@ remove_mounted(void)
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == -1 ||
 	    mount("none", "tree/m", "tmpfs", 0, NULL) == -1)
 		return 77;
+	/* The descriptor from before does not lead to the mount. */
+	close(top);
+	top = open_dir(AT_FDCWD, ".");
 	make_file(top, "tree/m/f");
 	errno = 0;
 	return IS(beneath_remove_tree(top, "tree") == -1, "tree") &&
@@ -797,30 +822,50 @@ test_wide(void)
 	report(removed("wide"), "40 branches of 40 levels");
 }
 
-static void
-test_fails(void)
+static int
+remove_forbidden(void)
 {
-	size_t before = open_descriptors();
+	size_t before;
 	bool ok;
-	int fd;
 
-	make_deep("tree", 50);
-	fd = open_dir(top, "tree");
-	if (fchmodat(top, ".", 0555, 0) == -1)
-		fail("chmod");
+	if (geteuid() != 0 || setgid(NOBODY) == -1 || setuid(NOBODY) == -1)
+		return 77;
+	before = open_descriptors();
 	errno = 0;
-	if (geteuid() != 0)
-		ok = IS(beneath_remove_tree(top, "tree") == -1, "tree") &&
-		    IS(errno == EACCES, "tree");
-	else
-		ok = IS(beneath_remove_tree(fd, "l/x") == 0, "tree");
-	if (fchmodat(top, ".", 0755, 0) == -1)
-		fail("chmod");
-	close(fd);
-	ok = ok && IS(beneath_remove_tree(-1, "tree") == -1, "no folder") &&
-	    IS(errno == EBADF, "no folder") && removed("tree");
-	report(ok && IS(open_descriptors() == before, "descriptors"),
-	    "an error is said, and nothing stays open");
+	ok = IS(beneath_remove_tree(top, "tree") == -1, "sticky") &&
+	    IS(errno == EPERM, "sticky") &&
+	    IS(beneath_remove_tree(-1, "tree") == -1, "no folder") &&
+	    IS(errno == EBADF, "no folder");
+	return ok && IS(open_descriptors() == before, "descriptors") ? 0 : 1;
+}
+
+/* What another user may not remove is 50 levels below. */
+static void
+test_forbidden(void)
+{
+	struct beneath *b = beneath_open(top);
+	struct buf path = { 0 };
+	const char *name;
+	int dir, status;
+
+	if (b == NULL)
+		fail("memory");
+	buf_add_str(&path, "tree/");
+	for (status = 0; status < 50; status++)
+		buf_add_str(&path, "d/");
+	buf_add_str(&path, "f");
+	umask(0);
+	dir = beneath_parent_made(b, buf_span(&path), 01777, &name);
+	umask(022);
+	if (dir == -1 || fchmod(top, 0777) == -1)
+		fail("made");
+	make_file(dir, name);
+	status = in_child(remove_forbidden);
+	if (status == 0 && !is_there(dir, name))
+		status = 1;
+	report_child(status, "an error is said, and nothing stays open");
+	beneath_free(b);
+	buf_free(&path);
 }
 
 /* --- against others --- */
@@ -828,13 +873,19 @@ test_fails(void)
 static atomic_bool stop;
 static atomic_ulong turns;
 
+static void
+swap_once(void)
+{
+	if (syscall(SYS_renameat2, top, "a/b", top, "l",
+	    2 /* RENAME_EXCHANGE */) == 0)
+		atomic_fetch_add(&turns, 1);
+}
+
 static void *
 swap(void *unused)
 {
 	while (!atomic_load(&stop))
-		if (syscall(SYS_renameat2, top, "a/b", top, "l",
-		    2 /* RENAME_EXCHANGE */) == 0)
-			atomic_fetch_add(&turns, 1);
+		swap_once();
 	return unused;
 }
 
@@ -848,8 +899,11 @@ fill(void *unused)
 	for (n = 0; !atomic_load(&stop); n++) {
 		snprintf(name, sizeof(name), "tree/x/%lu", n);
 		fd = openat(top, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-		if (fd == -1)
+		if (fd == -1) {
+			mkdirat(top, "tree", 0755);
+			mkdirat(top, "tree/x", 0755);
 			continue;
+		}
 		close(fd);
 		atomic_fetch_add(&turns, 1);
 	}
@@ -895,6 +949,8 @@ test_swapped_way(void)
 	against(swap, &thread);
 	while (ok && (found == 0 || refused == 0 ||
 	    atomic_load(&turns) < SWAPS)) {
+		if (atomic_load(&turns) > 100 * SWAPS)
+			ok = IS(found > 0 && refused > 0, "both");
 		beneath_forget(b, span_of(""));
 		dir = beneath_parent_made(b, span_of("a/b/d/f"), 0755, &name);
 		if (dir == -1) {
@@ -916,34 +972,86 @@ test_swapped_way(void)
 	report(ok, "a folder on the way is swapped for a link, 10,000 times");
 }
 
-/* The same with what is removed. */
+/* A link and a folder, whichever of the two names each has now. */
+static void
+make_swapped(void)
+{
+	mkdirat(top, "a/b", 0755);
+	mkdirat(top, "a/b/d", 0);
+	mkdirat(top, "a/b/d/e", 0);
+	if (!is_there(top, "l"))
+		make_link("../outside", top, "l");
+}
+
 static void
 test_swapped_tree(void)
 {
-	unsigned long rounds = 0, met = 0, seen;
+	unsigned long rounds = 0;
 	pthread_t thread;
 	bool ok = true;
 
 	make_outside();
 	make_dir(top, "a");
-	make_link("../outside", top, "l");
+	make_swapped();
 	against(swap, &thread);
-	while (ok && (met == 0 || rounds < SWAPS)) {
-		/* Whichever of the two names it has now. */
-		mkdirat(top, "a/b", 0755);
-		mkdirat(top, "a/b/d", 0);
-		mkdirat(top, "a/b/d/e", 0);
-		if (!is_there(top, "l"))
-			make_link("outside", top, "l");
-		seen = atomic_load(&turns);
+	while (ok && atomic_load(&turns) < SWAPS) {
+		make_swapped();
 		ok = IS(beneath_remove_tree(top, "a/b") == 0, "a/b") &&
 		    outside_is_whole();
-		met += seen != atomic_load(&turns);
 		rounds++;
 	}
 	against_end(thread);
-	printf("# %lu rounds, %lu met a swap\n", rounds, met);
+	printf("# %lu swaps, %lu rounds\n", atomic_load(&turns), rounds);
 	report(ok, "a folder that is removed is swapped for a link");
+}
+
+/* The same between "there is something in it" and the next look. */
+static void
+test_swapped_always(void)
+{
+	unsigned long rounds;
+	bool ok = true;
+
+	make_outside();
+	make_dir(top, "a");
+	atomic_store(&turns, 0);
+	for (rounds = 0; rounds < 100 && ok; rounds++) {
+		make_swapped();
+		when_not_empty = swap_once;
+		ok = IS(beneath_remove_tree(top, "a/b") == 0 ||
+		    errno == ENOTEMPTY, "a/b");
+		when_not_empty = NULL;
+		ok = ok && outside_is_whole();
+	}
+	report(ok && IS(atomic_load(&turns) >= rounds, "swaps"),
+	    "a folder is swapped for a link whenever it is to be opened");
+}
+
+static void
+put_something(int dir, const char *name)
+{
+	int in = openat(dir, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (in == -1)
+		return;
+	close(openat(in, "f", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	close(in);
+}
+
+static void
+test_filled_always(void)
+{
+	bool ok;
+
+	make_dir(top, "tree");
+	make_dir(top, "tree/x");
+	before_rmdir = put_something;
+	errno = 0;
+	ok = IS(beneath_remove_tree(top, "tree") == -1, "tree") &&
+	    IS(errno == ENOTEMPTY, "tree");
+	before_rmdir = NULL;
+	report(removed("tree") && ok,
+	    "somebody fills a folder whenever it is empty: ENOTEMPTY");
 }
 
 static void
@@ -951,11 +1059,10 @@ test_filled(void)
 {
 	pthread_t thread;
 	bool ok = true;
+	unsigned long whole = 0;
 	int i, busy = 0;
 
 	for (i = 0; i < 200 && ok; i++) {
-		make_dir(top, "tree");
-		make_dir(top, "tree/x");
 		against(fill, &thread);
 		while (atomic_load(&turns) == 0)
 			sched_yield();
@@ -966,8 +1073,9 @@ test_filled(void)
 		}
 		against_end(thread);
 		ok = removed("tree") && ok;
+		whole += atomic_load(&turns);
 	}
-	printf("# %d of %d gave up\n", busy, i);
+	printf("# %lu files, %d of %d gave up\n", whole, busy, i);
 	report(ok, "somebody fills what is removed: gone, or ENOTEMPTY");
 }
 
@@ -1000,11 +1108,13 @@ main(void)
 {
 	static void (*const all[])(void) = { test_way, test_refused,
 	    test_links, test_forget, test_long, test_remove, test_closed,
-	    test_mounted, test_deep, test_wide, test_fails, test_swapped_way,
-	    test_swapped_tree, test_filled };
+	    test_mounted, test_deep, test_wide, test_forbidden, test_swapped_way,
+	    test_swapped_tree, test_swapped_always, test_filled,
+	    test_filled_always };
 	size_t i;
 
 	srand(1);
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	umask(022);
 	test_check();
 	test_check_limits();
