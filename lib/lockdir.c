@@ -33,17 +33,18 @@ struct waiting {
 	int64_t unknown_at;	/* when it was first seen */
 };
 
-static const char *
-beside(const struct lockdir *l, enum beside which, struct beside_name *out)
+static struct beside_name
+beside(const struct lockdir *l, enum beside which)
 {
 	static const char *const suffix[] = {
 		[BESIDE_LOCK] = "lock", [BESIDE_NEW] = "new",
 		[BESIDE_OLD] = "old"
 	};
+	struct beside_name name;
 
-	snprintf(out->text, sizeof(out->text), "%s.pc.%s", l->name,
+	snprintf(name.text, sizeof(name.text), "%s.pc.%s", l->name,
 	    suffix[which]);
-	return out->text;
+	return name;
 }
 
 int
@@ -106,8 +107,8 @@ move_known(int parent, const char *from, const char *to)
 static void
 settle_old(const struct lockdir *l, const struct lockfolder *dead)
 {
-	struct beside_name name;
-	const char *old = beside(l, BESIDE_OLD, &name);
+	struct beside_name name = beside(l, BESIDE_OLD);
+	const char *old = name.text;
 	struct lockfolder f;
 
 	lockfolder_look(l->parent, old, &f);
@@ -127,11 +128,11 @@ settle_old(const struct lockdir *l, const struct lockfolder *dead)
 static int
 take_over(const struct lockdir *l, const struct lockfolder *dead)
 {
-	struct beside_name old;
+	struct beside_name old = beside(l, BESIDE_OLD);
 
 	if (!lockfolder_is(l->parent, l->name, dead))
 		return 0;
-	if (move_known(l->parent, l->name, beside(l, BESIDE_OLD, &old)) == -1)
+	if (move_known(l->parent, l->name, old.text) == -1)
 		return errno == ENOENT ? 0 : -1;
 	settle_old(l, dead);
 	return 0;
@@ -229,11 +230,11 @@ lockdir_take(struct lockdir *l, int64_t deadline)
 	struct waiting w = { .events = -1, .interval = FIRST_LOOK_MS,
 	    .longest = TRUSTED_MAX_MS };
 	enum lock_result result = LOCK_TAKEN;
-	struct beside_name name;
+	struct beside_name name = beside(l, BESIDE_LOCK);
 
 	if (l->fd == -1)
-		result = lock_acquire(l->parent, beside(l, BESIDE_LOCK, &name),
-		    LOCK_EXCLUSIVE, deadline, &l->fd);
+		result = lock_acquire(l->parent, name.text, LOCK_EXCLUSIVE,
+		    deadline, &l->fd);
 	if (result != LOCK_TAKEN)
 		return result;
 	settle_old(l, NULL);
@@ -249,8 +250,8 @@ lockdir_take(struct lockdir *l, int64_t deadline)
 enum lock_result
 lockdir_publish(struct lockdir *l, pid_t pid, const char *command)
 {
-	struct beside_name name;
-	const char *new = beside(l, BESIDE_NEW, &name);
+	struct beside_name name = beside(l, BESIDE_NEW);
+	const char *new = name.text;
 	int fd, saved;
 
 	lockfolder_remove(l->parent, new);
@@ -289,8 +290,8 @@ lockdir_acquire(struct lockdir *l, const char *command, int64_t deadline)
 int
 lockdir_release(struct lockdir *l)
 {
-	struct beside_name name;
-	const char *old = beside(l, BESIDE_OLD, &name);
+	struct beside_name name = beside(l, BESIDE_OLD);
+	const char *old = name.text;
 	struct stat st, named;
 	int result = -1;
 

@@ -404,6 +404,8 @@ make_lock() {
 	'{'*) printf '%s' "$what" >D/owner.json ;;
 	none) ;;
 	empty) : >D/pid ;;
+	large) yes $$ | head -c 65537 >D/pid ;;
+	large.json) yes '{"pid":2}' | head -c 65537 >D/owner.json ;;
 	other) : >D/precious ;;
 	both:*)
 		what=${what#both:}
