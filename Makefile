@@ -135,7 +135,7 @@ DEMOPKG  = $(BUILDPKG) curl iproute2 procps python3 util-linux
 CHECKPKG = $(DEMOPKG) bats cppcheck jq mandoc node=nodejs openssl perl \
 	   shellcheck strace
 BENCHPKG = $(BUILDPKG) curl node=nodejs npm=npm openssh-client \
-	   openssh-server python3
+	   openssh-server python3 util-linux
 FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev
 
 demo:
