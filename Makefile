@@ -106,7 +106,8 @@ build/faults/step: tests/faults/step.c Makefile
 
 # --- tests ------------------------------------------------------------------
 
-UNIT     = build/unit/http build/unit/target build/unit/race
+UNIT     = build/unit/http build/unit/lock build/unit/race \
+	   build/unit/target
 SANUNIT  = $(UNIT:build/%=build/san/%)
 FUZZ     = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 BATS     = $(sort $(wildcard tests/*.bats)) tests/bench/load.bats

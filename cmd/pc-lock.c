@@ -244,12 +244,15 @@ exec_command(void *arg)
 	cli_fail(errno == ENOENT ? 127 : 126, c->argv[0], strerror(errno));
 }
 
-/* Runs COMMAND below us, after it has been started. */
+/* Lets COMMAND, which waits below us, run; what pc-lock is to return. */
 static int
 run_child(const struct command *c, struct child *child)
 {
-	if (c->no_inherit && child_guard(child) == -1)
-		cli_fail_errno("a second process to guard the lock");
+	if (c->no_inherit && child_guard(child) == -1) {
+		cli_warn("cannot guard the lock", strerror(errno));
+		child_abandon(child);
+		return EXIT_LATER;
+	}
 	child_start(child);
 	return child_wait(child);
 }

@@ -108,6 +108,12 @@ print(*[str(n) for n in range(len(fds))])' >after &
 	done
 }
 
+@test "pc-lock: flock(1) and ours exclude one another" {
+	run -1 flock L pc-lock -n L true
+	run -1 pc-lock L flock -n L true
+	flock -s L pc-lock -s -n L true
+}
+
 @test "pc-lock: -s shares, and excludes those who do not" {
 	hold -s L
 	pc-lock -s -n L true
@@ -329,6 +335,8 @@ signal.pause()' 3>&- &
 	run -111 bash -c 'pc-lock --status L >/dev/full'
 	[ "$output" = "pc-lock: stdout: No space left on device" ]
 	run -111 bash -c 'pc-lock --status L >&-'
+	run -111 strace -qq -o trace -e trace=pidfd_open -e inject=pidfd_open:error=ENOSYS pc-lock --dir --no-inherit D touch entered
+	[ "$output" = "pc-lock: cannot guard the lock: Function not implemented" ]
 	[ "$(ls)" = $'D.pc.lock\nL\ntrace' ]
 }
 
