@@ -21,6 +21,8 @@
 #include "json.h"
 #include "lockdir.h"
 
+#define HIGH_FD 100		/* where COMMAND has the lock, or above */
+
 static const char help[] =
 "usage: pc-lock [-n | -t DURATION] [-s] [--busy-status N] [--no-inherit]\n"
 "               [--dir] LOCK COMMAND [ARG...]\n"
@@ -238,7 +240,9 @@ exec_command(void *arg)
 	const struct command *c = arg;
 
 	sigaction(SIGPIPE, &c->on_pipe, NULL);
-	if (!c->no_inherit && fcntl(c->fd, F_SETFD, 0) == -1)
+	/* Out of the way of a script's "exec 3>file". */
+	if (!c->no_inherit && fcntl(c->fd, F_DUPFD, HIGH_FD) == -1 &&
+	    fcntl(c->fd, F_SETFD, 0) == -1)
 		cli_fail_errno(c->lock);
 	execvp(c->argv[0], c->argv);
 	cli_fail(errno == ENOENT ? 127 : 126, c->argv[0], strerror(errno));

@@ -25,11 +25,13 @@ let_go() {
 	ended "${pids[0]}"
 }
 
-# waits_for PID - until that process sleeps in the kernel's lock
+# waits_for PID - until that pc-lock sleeps: it has nothing to do but wait
+sleeps() {
+	grep -qx 'Name:.pc-lock' "/proc/$1/status" &&
+	    grep -q '^State:.S' "/proc/$1/status"
+}
 waits_for() {
-	wait_until grep -q '^Name:.*pc-lock' "/proc/$1/status"
-	wait_until grep -qE 'flock|locks_lock|do_sys_poll|poll_schedule|do_poll' "/proc/$1/stack" \
-	    "/proc/$1/wchan"
+	wait_until sleeps "$1"
 }
 
 @test "pc-lock: COMMAND's status is its own, with its arguments and streams" {
@@ -106,6 +108,12 @@ print(*[str(n) for n in range(len(fds))])' >after &
 		pc-lock $flag -n "D$flag" touch entered
 		rm entered
 	done
+}
+
+@test "pc-lock: a script that uses descriptors of its own keeps the lock" {
+	run -1 pc-lock L sh -c 'exec 3>&- 4>x 5>&- 6>&- 7>&- 8>&- 9>&-; pc-lock -n L true'
+	# Where so high a number is not allowed, a low one does.
+	(ulimit -n 50; run -1 pc-lock L sh -c 'pc-lock -n L true')
 }
 
 @test "pc-lock: flock(1) and ours exclude one another" {
