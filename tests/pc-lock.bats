@@ -259,13 +259,16 @@ signal.pause()' 3>&- &
 }
 
 @test "pc-lock: a lock's file that was removed is not the lock any more" {
-	hold L
-	pc-lock -t 10s L sh -c 'for f in /proc/$$/fd/*; do [ "$f" -ef L ] && exit 5; done' 3>&- &
-	waiter=$!
-	waits_for "$waiter"
-	rm L
-	let_go
-	ended "$waiter" 5
+	for then in : ': >L'; do
+		hold L
+		pc-lock -t 10s L sh -c 'for f in /proc/$$/fd/*; do [ "$f" -ef L ] && exit 5; done' 3>&- &
+		waiter=$!
+		waits_for "$waiter"
+		rm L
+		eval "$then"
+		let_go
+		ended "$waiter" 5
+	done
 }
 
 @test "pc-lock: somebody's file can be the lock, and is left as it was" {
@@ -468,9 +471,12 @@ folder_vector() {
 	[ "$(sed -n 4,5p out)" = $'750\n640' ]
 	sed -n 6p out | jq -e '.state == "held" and .alive'
 	# It is there with its contents or not at all: no look sees it without.
-	strace -f -qq -o trace -e trace=mkdir,mkdirat,renameat2,rename pc-lock --dir D true
+	strace -f -qq -o trace -e trace=mkdir,mkdirat,renameat2,rename,wait4 pc-lock --dir D true
 	run ! grep -E 'mkdir.*"D"' trace
 	grep -q 'renameat2(.*"D.pc.new", .*"D", RENAME_NOREPLACE) = 0' trace
+	# It goes while the pid in it is COMMAND's still.
+	sed -n '/renameat2(.*"D", .*"D.pc.old"/,$p' trace | grep -q 'wait4(.*= [1-9]'
+	run ! grep -q 'wait4(' <(sed '/renameat2(.*"D", .*"D.pc.old"/,$d' trace)
 }
 
 @test "pc-lock --dir: ours that is dead is taken over, also when its pid is used again" {
@@ -562,6 +568,40 @@ signal.pause()' 3>&- &
 	[ "$(sort entered)" = $'1\n2\n3' ]
 	[ ! -e D ]
 	open_go
+}
+
+@test "pc-lock --dir: a new holder's folder that was moved by mistake is put back" {
+	make_lock DEAD 0
+	strace -qq -o trace -e trace=newfstatat pc-lock --dir -n D true
+	n=$(grep -n '"D", .*AT_SYMLINK_NOFOLLOW' trace | head -1 | cut -d: -f1)
+	make_lock DEAD 0
+	# Stopped between its last look and its rename.
+	strace -qq -o trace -e trace=newfstatat -e "inject=newfstatat:signal=STOP:when=$n" \
+	    pc-lock --dir -n D touch entered 3>&- &
+	waiter=$!
+	wait_until pgrep -P "$waiter" pc-lock
+	pid=$(pgrep -P "$waiter" pc-lock)
+	wait_until grep -q '^State:.[Tt]' "/proc/$pid/status"
+	wait_until grep -q 'stopped by SIGSTOP' trace
+	rm -r D
+	mkdir D
+	echo $$ >D/pid
+	kill -CONT "$pid"
+	ended "$waiter" 1
+	[ ! -e entered ]
+	[ "$(<D/pid)" = $$ ]
+	[ ! -e D.pc.old ]
+}
+
+@test "pc-lock --dir: what a killed one had moved by mistake is put back" {
+	mkdir D.pc.old D.pc.new
+	echo $$ >D.pc.old/pid
+	echo 1 >D.pc.new/pid
+	run -1 pc-lock --dir -n D touch entered
+	[ "$(<D/pid)" = $$ ]
+	rm -r D
+	pc-lock --dir -n D true
+	[ "$(find . -name 'D*')" = ./D.pc.lock ]
 }
 
 @test "pc-lock --dir: one without a pid is waited for, and its pid is seen" {
