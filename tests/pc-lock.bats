@@ -303,6 +303,19 @@ signal.pause()' 3>&- &
 	pc-lock --break L
 }
 
+@test "pc-lock: others' words are shown printable, and bounded" {
+	mkdir D
+	printf '{"pid":2,"command":"a\\u001b[31mb\\nc"}' >D/owner.json
+	run -1 pc-lock --status D
+	[[ $output == "held by pid 2 since "*": a?[31mb?c" ]]
+	jq -nc '{pid: 2, command: ("x" * 1000)}' >D/owner.json
+	run -1 pc-lock --status D
+	[ "${#output}" -lt 250 ]
+	run -1 pc-lock L sh -c 'pc-lock --status L' "$(printf 'a\033b%500s' x)"
+	[[ $output == *" a?b "* ]]
+	[ "${#output}" -lt 250 ]
+}
+
 @test "pc-lock: a note that is none is not believed" {
 	for note in '' 'pc-lock ' 'pc-lock x 1 y' 'pc-lock 1' 'pc-lock 99999999999 1 y' \
 	    'pc-lock 0 1 y' 'pc-lock 4 5' $'pc-lock 4 5 \n'; do
