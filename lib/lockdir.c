@@ -103,6 +103,25 @@ move_known(int parent, const char *from, const char *to)
 	return renameat(parent, from, parent, to);
 }
 
+/*
+ * Removes a folder that is known to be nobody's, under the name that needs no
+ * asking: one that was half removed has no pid, as a new one of a peer's.
+ */
+static int
+discard(const struct lockdir *l, const char *name)
+{
+	struct beside_name new = beside(l, BESIDE_NEW);
+
+	if (move_known(l->parent, name, new.text) == -1) {
+		if (errno != EEXIST)
+			return -1;
+		lockfolder_remove(l->parent, new.text);
+		if (move_known(l->parent, name, new.text) == -1)
+			return -1;
+	}
+	return lockfolder_remove(l->parent, new.text);
+}
+
 /* A live peer's that was moved away goes back; anything else is removed. */
 static void
 settle_old(const struct lockdir *l, const struct lockfolder *dead)
@@ -118,7 +137,7 @@ settle_old(const struct lockdir *l, const struct lockfolder *dead)
 	    f.state == LOCKDIR_HELD || f.dev != dead->dev ||
 	    f.ino != dead->ino) && move_known(l->parent, old, l->name) == 0)
 		return;
-	lockfolder_remove(l->parent, old);
+	discard(l, old);
 }
 
 /*
@@ -290,16 +309,13 @@ lockdir_acquire(struct lockdir *l, const char *command, int64_t deadline)
 int
 lockdir_release(struct lockdir *l)
 {
-	struct beside_name name = beside(l, BESIDE_OLD);
-	const char *old = name.text;
 	struct stat st, named;
 	int result = -1;
 
 	if (l->folder != -1 && fstat(l->folder, &st) == 0 &&
 	    fstatat(l->parent, l->name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    st.st_dev == named.st_dev && st.st_ino == named.st_ino &&
-	    move_known(l->parent, l->name, old) == 0)
-		result = lockfolder_remove(l->parent, old);
+	    st.st_dev == named.st_dev && st.st_ino == named.st_ino)
+		result = discard(l, l->name);
 	io_close(l->folder);
 	l->folder = -1;
 	lock_release(l->fd);

@@ -488,8 +488,8 @@ folder_vector() {
 	run ! grep -E 'mkdir.*"D"' trace
 	grep -q 'renameat2(.*"D.pc.new", .*"D", RENAME_NOREPLACE) = 0' trace
 	# It goes while the pid in it is COMMAND's still.
-	sed -n '/renameat2(.*"D", .*"D.pc.old"/,$p' trace | grep -q 'wait4(.*= [1-9]'
-	run ! grep -q 'wait4(' <(sed '/renameat2(.*"D", .*"D.pc.old"/,$d' trace)
+	sed -n '/renameat2([^"]*"D", [^"]*"D.pc.new"/,$p' trace | grep -q 'wait4(.*= [1-9]'
+	run ! grep -q 'wait4(' <(sed '/renameat2([^"]*"D", [^"]*"D.pc.new"/,$d' trace)
 }
 
 @test "pc-lock --dir: ours that is dead is taken over, also when its pid is used again" {
@@ -655,11 +655,11 @@ signal.pause()' 3>&- &
 
 @test "pc-lock --dir: killed at any step, the next one gets it, nothing stays" {
 	for call in mkdirat openat write renameat2 unlinkat close pipe2 clone; do
-		for n in 1 2 3 4 5; do
+		for n in 1 2 3 4 5 6 7 8; do
 			strace -f -qq -o trace -e "trace=$call" \
 			    -e "inject=$call:signal=KILL:when=$n" \
 			    pc-lock --dir D true >out 2>&1 || true
-			run -0 pc-lock --dir -t 10s D ls -A
+			run -0 pc-lock --dir -t 5s D ls -A
 			[ "$output" = $'D\nD.pc.lock\nout\ntrace' ]
 			[ ! -e D ]
 		done
