@@ -116,7 +116,8 @@ build/faults/step: tests/faults/step.c Makefile
 
 # --- tests ------------------------------------------------------------------
 
-UNIT     = build/unit/http build/unit/target build/unit/race
+UNIT     = build/unit/http build/unit/lock build/unit/race \
+	   build/unit/target
 SANUNIT  = $(UNIT:build/%=build/san/%)
 FUZZ     = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 BATS     = $(sort $(wildcard tests/*.bats)) tests/bench/load.bats
@@ -146,7 +147,7 @@ DEMOPKG  = $(BUILDPKG) curl iproute2 procps python3 util-linux
 CHECKPKG = $(DEMOPKG) bats cppcheck jq mandoc node=nodejs openssl perl \
 	   shellcheck strace
 BENCHPKG = $(BUILDPKG) curl node=nodejs npm=npm openssh-client \
-	   openssh-server python3
+	   openssh-server python3 util-linux
 FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev
 
 demo:

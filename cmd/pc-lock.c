@@ -17,9 +17,9 @@
 #include "child.h"
 #include "cli.h"
 #include "clock.h"
-#include "holder.h"
-#include "json.h"
-#include "lockdir.h"
+#include "lockstatus.h"
+
+#define HIGH_FD 100		/* where COMMAND has the lock, or above */
 
 static const char help[] =
 "usage: pc-lock [-n | -t DURATION] [-s] [--busy-status N] [--no-inherit]\n"
@@ -165,25 +165,6 @@ fail_lock(const struct command *c)
 	cli_fail_errno(c->lock);
 }
 
-/* "pid 4711 since 2026-01-02T03:04:05.678Z", as far as it is known. */
-static void
-put_holder(struct buf *out, const struct holder *h)
-{
-	char since[CLOCK_TEXT_SIZE];
-
-	if (h->pid == 0) {
-		buf_add_str(out, "an unknown process");
-	} else {
-		buf_add_str(out, h->alive ? "pid " : "what was left by pid ");
-		buf_add_int(out, h->pid);
-	}
-	if (h->since > 0) {
-		clock_format(h->since, since);
-		buf_add_str(out, " since ");
-		buf_add_str(out, since);
-	}
-}
-
 static _Noreturn void
 fail_text(int status, const char *object, struct buf *text)
 {
@@ -191,43 +172,20 @@ fail_text(int status, const char *object, struct buf *text)
 	cli_fail(status, object, buf_failed(text) ? "busy" : text->data);
 }
 
-static enum lockdir_state
-look(const struct command *c, struct holder *h)
-{
-	enum lockdir_state state = LOCKDIR_UNSEEN;
-	struct lockdir l;
-
-	if (c->dir) {
-		if (lockdir_open(&l, c->lock) == 0) {
-			state = lockdir_look(&l, h);
-			lockdir_close(&l);
-		}
-		return state;
-	}
-	switch (holder_look(AT_FDCWD, c->lock, h)) {
-	case HOLDER_NONE:
-		return LOCKDIR_FREE;
-	case HOLDER_THERE:
-		return LOCKDIR_HELD;
-	default:
-		return LOCKDIR_UNSEEN;
-	}
-}
-
 static _Noreturn void
 fail_busy(const struct command *c)
 {
-	struct holder h = { .since = -1 };
+	struct lockstatus s;
 	struct buf text = { 0 };
 
 	if (c->no_wait)
 		exit(c->busy_status);
+	if (lockstatus_look(&s, c->lock, c->dir) == -1)
+		s.holder = (struct holder){ .since = -1 };
 	buf_add_str(&text, "Timed out acquiring lock: ");
 	buf_add_str(&text, c->lock);
-	if (look(c, &h) == LOCKDIR_UNSEEN)
-		h = (struct holder){ .since = -1 };
 	buf_add_str(&text, " (held by ");
-	put_holder(&text, &h);
+	lockstatus_put_holder(&text, &s.holder);
 	buf_add_char(&text, ')');
 	fail_text(EXIT_LATER, NULL, &text);
 }
@@ -238,18 +196,23 @@ exec_command(void *arg)
 	const struct command *c = arg;
 
 	sigaction(SIGPIPE, &c->on_pipe, NULL);
-	if (!c->no_inherit && fcntl(c->fd, F_SETFD, 0) == -1)
+	/* Out of the way of a script's "exec 3>file". */
+	if (!c->no_inherit && fcntl(c->fd, F_DUPFD, HIGH_FD) == -1 &&
+	    fcntl(c->fd, F_SETFD, 0) == -1)
 		cli_fail_errno(c->lock);
 	execvp(c->argv[0], c->argv);
 	cli_fail(errno == ENOENT ? 127 : 126, c->argv[0], strerror(errno));
 }
 
-/* Runs COMMAND below us, after it has been started. */
+/* Lets COMMAND, which waits below us, run; what pc-lock is to return. */
 static int
 run_child(const struct command *c, struct child *child)
 {
-	if (c->no_inherit && child_guard(child) == -1)
-		cli_fail_errno("a second process to guard the lock");
+	if (c->no_inherit && child_guard(child) == -1) {
+		cli_warn("cannot guard the lock", strerror(errno));
+		child_abandon(child);
+		return EXIT_LATER;
+	}
 	child_start(child);
 	return child_wait(child);
 }
@@ -327,76 +290,23 @@ lock_folder(struct command *c)
 	return status;
 }
 
-static void
-put_status(struct buf *out, enum lockdir_state state, const struct holder *h)
-{
-	if (state == LOCKDIR_FREE) {
-		buf_add_str(out, "free\n");
-		return;
-	}
-	buf_add_str(out, state == LOCKDIR_LEFT ? "free, " : "");
-	buf_add_str(out, h->shared ? "shared by " : "held by ");
-	put_holder(out, h);
-	if (h->command[0] != '\0') {
-		buf_add_str(out, ": ");
-		buf_add_str(out, h->command);
-	}
-	buf_add_char(out, '\n');
-}
-
-static void
-put_json(struct buf *out, enum lockdir_state state, const struct holder *h)
-{
-	bool there = state != LOCKDIR_FREE;
-	char since[CLOCK_TEXT_SIZE];
-
-	buf_add_char(out, '{');
-	json_put_key(out, "state");
-	json_put_string(out, span_of(state == LOCKDIR_FREE ? "free" :
-	    state == LOCKDIR_LEFT ? "left" : "held"));
-	json_put_key(out, "shared");
-	buf_add_str(out, there && h->shared ? "true" : "false");
-	json_put_key(out, "pid");
-	if (there && h->pid != 0)
-		buf_add_int(out, h->pid);
-	else
-		buf_add_str(out, "null");
-	json_put_key(out, "alive");
-	buf_add_str(out, there && h->alive ? "true" : "false");
-	json_put_key(out, "since");
-	if (there && h->since > 0) {
-		clock_format(h->since, since);
-		json_put_string(out, span_of(since));
-	} else {
-		buf_add_str(out, "null");
-	}
-	json_put_key(out, "command");
-	if (there && h->command[0] != '\0' && utf8_is_valid(span_of(h->command)))
-		json_put_string(out, span_of(h->command));
-	else
-		buf_add_str(out, "null");
-	buf_add_str(out, "}\n");
-}
-
 static int
 show_status(const struct command *c)
 {
-	struct holder h = { .since = -1 };
-	enum lockdir_state state = look(c, &h);
+	struct lockstatus s;
 	struct buf out = { 0 };
 
-	if (state == LOCKDIR_UNSEEN)
+	if (lockstatus_look(&s, c->lock, c->dir) == -1)
 		fail_lock(c);
 	if (c->json)
-		put_json(&out, state, &h);
+		lockstatus_put_json(&out, &s);
 	else
-		put_status(&out, state, &h);
+		lockstatus_put_text(&out, &s);
 	if (buf_failed(&out))
 		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
 	cli_out(buf_span(&out));
 	buf_free(&out);
-	return state == LOCKDIR_FREE || state == LOCKDIR_LEFT ? EXIT_YES :
-	    c->busy_status;
+	return lockstatus_is_free(&s) ? EXIT_YES : c->busy_status;
 }
 
 /* A file's lock has nothing to break; a folder's is taken, and given back. */
@@ -404,24 +314,22 @@ static int
 break_lock(const struct command *c)
 {
 	enum lock_result result = LOCK_TAKEN;
-	struct holder h = { .since = -1 };
-	enum lockdir_state state = look(c, &h);
 	struct buf text = { 0 };
+	struct lockstatus s;
 	struct lockdir l;
 
-	if (state == LOCKDIR_UNSEEN)
+	if (lockstatus_look(&s, c->lock, c->dir) == -1)
 		fail_lock(c);
-	if (c->dir && state == LOCKDIR_LEFT) {
+	if (c->dir && s.state == LOCKDIR_LEFT) {
 		if (lockdir_open(&l, c->lock) == -1 ||
 		    (result = lockdir_take(&l, 0)) == LOCK_FAILED)
 			fail_lock(c);
 		lockdir_close(&l);
 	}
-	if (result == LOCK_TAKEN && (state == LOCKDIR_FREE ||
-	    state == LOCKDIR_LEFT))
+	if (result == LOCK_TAKEN && lockstatus_is_free(&s))
 		return EXIT_YES;
 	buf_add_str(&text, "held by ");
-	put_holder(&text, &h);
+	lockstatus_put_holder(&text, &s.holder);
 	fail_text(c->busy_status, c->lock, &text);
 }
 

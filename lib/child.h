@@ -43,7 +43,7 @@ int child_guard(struct child *c);
  */
 int child_wait(struct child *c);
 
-/* After child_wait: reaps it, and ends the guard. */
+/* After child_wait or child_abandon: reaps it, and ends the guard. */
 void child_reap(struct child *c);
 
 #endif

@@ -2,37 +2,31 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "epoch.h"
 #include "io.h"
+#include "lock.h"
 #include "units.h"
 
 #define NUMBER_LEN 20		/* decimal digits of a uint64_t */
-#define RETRY_MS 10
 #define RAISE_WAIT_MS 2000
 
-/* flock(2) with a time limit. */
+/* 0, or -1 with errno: EAGAIN when it was not to be had in time. */
 static int
-lock_within(int fd, int how, int64_t wait_ms)
+lock_within(int fd, enum lock_kind kind, int64_t wait_ms)
 {
-	int64_t deadline = clock_mono_ms() + wait_ms;
-
-	while (flock(fd, how | LOCK_NB) == -1) {
-		if (errno == EINTR)
-			continue;
-		if (errno != EWOULDBLOCK)
-			return -1;
-		if (clock_mono_ms() >= deadline) {
-			errno = EAGAIN;
-			return -1;
-		}
-		poll(NULL, 0, RETRY_MS);
+	switch (lock_take(fd, kind, clock_mono_ms() + wait_ms)) {
+	case LOCK_TAKEN:
+		return 0;
+	case LOCK_BUSY:
+		errno = EAGAIN;
+		return -1;
+	default:
+		return -1;
 	}
-	return 0;
 }
 
 /* An empty file, or garbage, is 0: the agent may have meddled with it. */
@@ -69,7 +63,7 @@ epoch_open(struct epoch *e, const struct queue *q, uint64_t number)
 	e->number = number;
 	if ((e->fd = queue_open_file(q, "epoch", O_RDWR | O_CREAT)) == -1)
 		return -1;
-	if (lock_within(e->fd, LOCK_EX, RAISE_WAIT_MS) == -1 ||
+	if (lock_within(e->fd, LOCK_EXCLUSIVE, RAISE_WAIT_MS) == -1 ||
 	    raise_number(e->fd, number) == -1) {
 		epoch_close(e);
 		return -1;
@@ -113,7 +107,8 @@ drain_lock(const struct queue *q, bool alone, int64_t wait_ms)
 
 	if (fd == -1)
 		return -1;
-	if (lock_within(fd, alone ? LOCK_EX : LOCK_SH, wait_ms) == -1) {
+	if (lock_within(fd, alone ? LOCK_EXCLUSIVE : LOCK_SHARED,
+	    wait_ms) == -1) {
 		io_close(fd);
 		return -1;
 	}

@@ -62,6 +62,8 @@ wait_until(int fd, int how, int64_t deadline)
 	sigset_t alarm_only, mask;
 	int saved;
 
+	if (left < 1)
+		left = 1;		/* 0 would be no timer */
 	timer.it_value.tv_sec = left / 1000;
 	timer.it_value.tv_usec = left % 1000 * 1000;
 	sigemptyset(&catch.sa_mask);

@@ -33,17 +33,18 @@ struct waiting {
 	int64_t unknown_at;	/* when it was first seen */
 };
 
-static const char *
-beside(const struct lockdir *l, enum beside which, struct beside_name *out)
+static struct beside_name
+beside(const struct lockdir *l, enum beside which)
 {
 	static const char *const suffix[] = {
 		[BESIDE_LOCK] = "lock", [BESIDE_NEW] = "new",
 		[BESIDE_OLD] = "old"
 	};
+	struct beside_name name;
 
-	snprintf(out->text, sizeof(out->text), "%s.pc.%s", l->name,
+	snprintf(name.text, sizeof(name.text), "%s.pc.%s", l->name,
 	    suffix[which]);
-	return out->text;
+	return name;
 }
 
 int
@@ -102,12 +103,31 @@ move_known(int parent, const char *from, const char *to)
 	return renameat(parent, from, parent, to);
 }
 
+/*
+ * Removes a folder that is known to be nobody's, under the name that needs no
+ * asking: one that was half removed has no pid, as a new one of a peer's.
+ */
+static int
+discard(const struct lockdir *l, const char *name)
+{
+	struct beside_name new = beside(l, BESIDE_NEW);
+
+	if (move_known(l->parent, name, new.text) == -1) {
+		if (errno != EEXIST)
+			return -1;
+		lockfolder_remove(l->parent, new.text);
+		if (move_known(l->parent, name, new.text) == -1)
+			return -1;
+	}
+	return lockfolder_remove(l->parent, new.text);
+}
+
 /* A live peer's that was moved away goes back; anything else is removed. */
 static void
 settle_old(const struct lockdir *l, const struct lockfolder *dead)
 {
-	struct beside_name name;
-	const char *old = beside(l, BESIDE_OLD, &name);
+	struct beside_name name = beside(l, BESIDE_OLD);
+	const char *old = name.text;
 	struct lockfolder f;
 
 	lockfolder_look(l->parent, old, &f);
@@ -117,7 +137,7 @@ settle_old(const struct lockdir *l, const struct lockfolder *dead)
 	    f.state == LOCKDIR_HELD || f.dev != dead->dev ||
 	    f.ino != dead->ino) && move_known(l->parent, old, l->name) == 0)
 		return;
-	lockfolder_remove(l->parent, old);
+	discard(l, old);
 }
 
 /*
@@ -127,11 +147,11 @@ settle_old(const struct lockdir *l, const struct lockfolder *dead)
 static int
 take_over(const struct lockdir *l, const struct lockfolder *dead)
 {
-	struct beside_name old;
+	struct beside_name old = beside(l, BESIDE_OLD);
 
 	if (!lockfolder_is(l->parent, l->name, dead))
 		return 0;
-	if (move_known(l->parent, l->name, beside(l, BESIDE_OLD, &old)) == -1)
+	if (move_known(l->parent, l->name, old.text) == -1)
 		return errno == ENOENT ? 0 : -1;
 	settle_old(l, dead);
 	return 0;
@@ -229,11 +249,11 @@ lockdir_take(struct lockdir *l, int64_t deadline)
 	struct waiting w = { .events = -1, .interval = FIRST_LOOK_MS,
 	    .longest = TRUSTED_MAX_MS };
 	enum lock_result result = LOCK_TAKEN;
-	struct beside_name name;
+	struct beside_name name = beside(l, BESIDE_LOCK);
 
 	if (l->fd == -1)
-		result = lock_acquire(l->parent, beside(l, BESIDE_LOCK, &name),
-		    LOCK_EXCLUSIVE, deadline, &l->fd);
+		result = lock_acquire(l->parent, name.text, LOCK_EXCLUSIVE,
+		    deadline, &l->fd);
 	if (result != LOCK_TAKEN)
 		return result;
 	settle_old(l, NULL);
@@ -249,8 +269,8 @@ lockdir_take(struct lockdir *l, int64_t deadline)
 enum lock_result
 lockdir_publish(struct lockdir *l, pid_t pid, const char *command)
 {
-	struct beside_name name;
-	const char *new = beside(l, BESIDE_NEW, &name);
+	struct beside_name name = beside(l, BESIDE_NEW);
+	const char *new = name.text;
 	int fd, saved;
 
 	lockfolder_remove(l->parent, new);
@@ -289,16 +309,13 @@ lockdir_acquire(struct lockdir *l, const char *command, int64_t deadline)
 int
 lockdir_release(struct lockdir *l)
 {
-	struct beside_name name;
-	const char *old = beside(l, BESIDE_OLD, &name);
 	struct stat st, named;
 	int result = -1;
 
 	if (l->folder != -1 && fstat(l->folder, &st) == 0 &&
 	    fstatat(l->parent, l->name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    st.st_dev == named.st_dev && st.st_ino == named.st_ino &&
-	    move_known(l->parent, l->name, old) == 0)
-		result = lockfolder_remove(l->parent, old);
+	    st.st_dev == named.st_dev && st.st_ino == named.st_ino)
+		result = discard(l, l->name);
 	io_close(l->folder);
 	l->folder = -1;
 	lock_release(l->fd);

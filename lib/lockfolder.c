@@ -49,14 +49,16 @@ read_pid(int folder, struct claim *c)
 	uint64_t pid;
 	char *p;
 
-	if (read_small(folder, PID_FILE, &b)) {
-		buf_add_char(&b, '\0');
-		p = buf_failed(&b) ? (char[]){ "" } : b.data;
-		p += strspn(p, " \t\r\n");
-		p[strcspn(p, " \t\r\n")] = '\0';
-		if (units_parse_number(p, INT32_MAX, &pid) == 0)
-			c->pid = (pid_t)pid;
-	}
+	if (!read_small(folder, PID_FILE, &b))
+		goto out;
+	buf_add_char(&b, '\0');
+	if (buf_failed(&b))
+		goto out;
+	p = b.data + strspn(b.data, " \t\r\n");
+	p[strcspn(p, " \t\r\n")] = '\0';
+	if (units_parse_number(p, INT32_MAX, &pid) == 0)
+		c->pid = (pid_t)pid;
+out:
 	buf_free(&b);
 }
 

@@ -25,11 +25,13 @@ let_go() {
 	ended "${pids[0]}"
 }
 
-# waits_for PID - until that process sleeps in the kernel's lock
+# waits_for PID - until that pc-lock sleeps: it has nothing to do but wait
+sleeps() {
+	grep -qx 'Name:.pc-lock' "/proc/$1/status" &&
+	    grep -q '^State:.S' "/proc/$1/status"
+}
 waits_for() {
-	wait_until grep -q '^Name:.*pc-lock' "/proc/$1/status"
-	wait_until grep -qE 'flock|locks_lock|do_sys_poll|poll_schedule|do_poll' "/proc/$1/stack" \
-	    "/proc/$1/wchan"
+	wait_until sleeps "$1"
 }
 
 @test "pc-lock: COMMAND's status is its own, with its arguments and streams" {
@@ -106,6 +108,18 @@ print(*[str(n) for n in range(len(fds))])' >after &
 		pc-lock $flag -n "D$flag" touch entered
 		rm entered
 	done
+}
+
+@test "pc-lock: a script that uses descriptors of its own keeps the lock" {
+	run -1 pc-lock L sh -c 'exec 3>&- 4>x 5>&- 6>&- 7>&- 8>&- 9>&-; pc-lock -n L true'
+	# Where so high a number is not allowed, a low one does.
+	(ulimit -n 50; run -1 pc-lock L sh -c 'pc-lock -n L true')
+}
+
+@test "pc-lock: flock(1) and ours exclude one another" {
+	run -1 flock L pc-lock -n L true
+	run -1 pc-lock L flock -n L true
+	flock -s L pc-lock -s -n L true
 }
 
 @test "pc-lock: -s shares, and excludes those who do not" {
@@ -245,13 +259,16 @@ signal.pause()' 3>&- &
 }
 
 @test "pc-lock: a lock's file that was removed is not the lock any more" {
-	hold L
-	pc-lock -t 10s L sh -c 'for f in /proc/$$/fd/*; do [ "$f" -ef L ] && exit 5; done' 3>&- &
-	waiter=$!
-	waits_for "$waiter"
-	rm L
-	let_go
-	ended "$waiter" 5
+	for then in : ': >L'; do
+		hold L
+		pc-lock -t 10s L sh -c 'for f in /proc/$$/fd/*; do [ "$f" -ef L ] && exit 5; done' 3>&- &
+		waiter=$!
+		waits_for "$waiter"
+		rm L
+		eval "$then"
+		let_go
+		ended "$waiter" 5
+	done
 }
 
 @test "pc-lock: somebody's file can be the lock, and is left as it was" {
@@ -284,6 +301,19 @@ signal.pause()' 3>&- &
 	run -0 pc-lock --status --json L
 	[ "$output" = '{"state":"free","shared":false,"pid":null,"alive":false,"since":null,"command":null}' ]
 	pc-lock --break L
+}
+
+@test "pc-lock: others' words are shown printable, and bounded" {
+	mkdir D
+	printf '{"pid":2,"command":"a\\u001b[31mb\\nc"}' >D/owner.json
+	run -1 pc-lock --status D
+	[[ $output == "held by pid 2 since "*": a?[31mb?c" ]]
+	jq -nc '{pid: 2, command: ("x" * 1000)}' >D/owner.json
+	run -1 pc-lock --status D
+	[ "${#output}" -lt 250 ]
+	run -1 pc-lock L sh -c 'pc-lock --status L' "$(printf 'a\033b%500s' x)"
+	[[ $output == *" a?b "* ]]
+	[ "${#output}" -lt 250 ]
 }
 
 @test "pc-lock: a note that is none is not believed" {
@@ -329,6 +359,8 @@ signal.pause()' 3>&- &
 	run -111 bash -c 'pc-lock --status L >/dev/full'
 	[ "$output" = "pc-lock: stdout: No space left on device" ]
 	run -111 bash -c 'pc-lock --status L >&-'
+	run -111 strace -qq -o trace -e trace=pidfd_open -e inject=pidfd_open:error=ENOSYS pc-lock --dir --no-inherit D touch entered
+	[ "$output" = "pc-lock: cannot guard the lock: Function not implemented" ]
 	[ "$(ls)" = $'D.pc.lock\nL\ntrace' ]
 }
 
@@ -404,6 +436,8 @@ make_lock() {
 	'{'*) printf '%s' "$what" >D/owner.json ;;
 	none) ;;
 	empty) : >D/pid ;;
+	large) yes $$ | head -c 65537 >D/pid ;;
+	large.json) yes '{"pid":2}' | head -c 65537 >D/owner.json ;;
 	other) : >D/precious ;;
 	both:*)
 		what=${what#both:}
@@ -450,9 +484,12 @@ folder_vector() {
 	[ "$(sed -n 4,5p out)" = $'750\n640' ]
 	sed -n 6p out | jq -e '.state == "held" and .alive'
 	# It is there with its contents or not at all: no look sees it without.
-	strace -f -qq -o trace -e trace=mkdir,mkdirat,renameat2,rename pc-lock --dir D true
+	strace -f -qq -o trace -e trace=mkdir,mkdirat,renameat2,rename,wait4 pc-lock --dir D true
 	run ! grep -E 'mkdir.*"D"' trace
 	grep -q 'renameat2(.*"D.pc.new", .*"D", RENAME_NOREPLACE) = 0' trace
+	# It goes while the pid in it is COMMAND's still.
+	sed -n '/renameat2([^"]*"D", [^"]*"D.pc.new"/,$p' trace | grep -q 'wait4(.*= [1-9]'
+	run ! grep -q 'wait4(' <(sed '/renameat2([^"]*"D", [^"]*"D.pc.new"/,$d' trace)
 }
 
 @test "pc-lock --dir: ours that is dead is taken over, also when its pid is used again" {
@@ -546,6 +583,40 @@ signal.pause()' 3>&- &
 	open_go
 }
 
+@test "pc-lock --dir: a new holder's folder that was moved by mistake is put back" {
+	make_lock DEAD 0
+	strace -qq -o trace -e trace=newfstatat pc-lock --dir -n D true
+	n=$(grep -n '"D", .*AT_SYMLINK_NOFOLLOW' trace | head -1 | cut -d: -f1)
+	make_lock DEAD 0
+	# Stopped between its last look and its rename.
+	strace -qq -o trace -e trace=newfstatat -e "inject=newfstatat:signal=STOP:when=$n" \
+	    pc-lock --dir -n D touch entered 3>&- &
+	waiter=$!
+	wait_until pgrep -P "$waiter" pc-lock
+	pid=$(pgrep -P "$waiter" pc-lock)
+	wait_until grep -q '^State:.[Tt]' "/proc/$pid/status"
+	wait_until grep -q 'stopped by SIGSTOP' trace
+	rm -r D
+	mkdir D
+	echo $$ >D/pid
+	kill -CONT "$pid"
+	ended "$waiter" 1
+	[ ! -e entered ]
+	[ "$(<D/pid)" = $$ ]
+	[ ! -e D.pc.old ]
+}
+
+@test "pc-lock --dir: what a killed one had moved by mistake is put back" {
+	mkdir D.pc.old D.pc.new
+	echo $$ >D.pc.old/pid
+	echo 1 >D.pc.new/pid
+	run -1 pc-lock --dir -n D touch entered
+	[ "$(<D/pid)" = $$ ]
+	rm -r D
+	pc-lock --dir -n D true
+	[ "$(find . -name 'D*')" = ./D.pc.lock ]
+}
+
 @test "pc-lock --dir: one without a pid is waited for, and its pid is seen" {
 	mkdir D
 	pc-lock --dir -t 0 D touch entered 3>&- &
@@ -584,11 +655,11 @@ signal.pause()' 3>&- &
 
 @test "pc-lock --dir: killed at any step, the next one gets it, nothing stays" {
 	for call in mkdirat openat write renameat2 unlinkat close pipe2 clone; do
-		for n in 1 2 3 4 5; do
+		for n in 1 2 3 4 5 6 7 8; do
 			strace -f -qq -o trace -e "trace=$call" \
 			    -e "inject=$call:signal=KILL:when=$n" \
 			    pc-lock --dir D true >out 2>&1 || true
-			run -0 pc-lock --dir -t 10s D ls -A
+			run -0 pc-lock --dir -t 5s D ls -A
 			[ "$output" = $'D\nD.pc.lock\nout\ntrace' ]
 			[ ! -e D ]
 		done

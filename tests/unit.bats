@@ -31,3 +31,11 @@ unit_dir() {
 	echo "$output"
 	[ "$status" -eq 0 ]
 }
+
+@test "unit: the locks as other tools take them" {
+	run "$(unit_dir)/lock" file folder
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[ "$(grep -c '^ok' <<<"$output")" -eq 9 ]
+	[ "$(ls)" = $'file\nfolder.pc.lock' ]
+}

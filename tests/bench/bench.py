@@ -21,6 +21,7 @@ import time
 sys.dont_write_bytecode = True
 
 import figures
+import lock
 from procs import Failed, Group, cpu_seconds, rss_kib, switches
 from ways import BUILD, Ours, Peer, Straight, Tunnel
 
@@ -152,6 +153,13 @@ class Bench:
                     f"waiting {build} pc-serve", figures.waiting_gateway,
                     TMPFS, argv, plan.waiting),
             } for build, argv in builds.items()}
+
+    def lock_figures(self):
+        progress("the lock")
+        self.results["lock"] = {
+            parent: self.attempt(f"locks in {parent}", lock.measure, parent,
+                                 self.plan.quick)
+            for parent in (TMPFS, DISK)}
 
     def limits(self):
         progress("limits of the machine")
@@ -310,8 +318,8 @@ def print_goals(goals):
 def at_most(what, values, limit, unit, digits=0):
     values = [value for value in values if value is not None]
     if values:
-        yield (what, f"{text_of(values, digits)} {unit}",
-               f"at most {limit} {unit}",
+        yield (what, f"{text_of(values, digits)} {unit}".rstrip(),
+               f"at most {limit} {unit}".rstrip(),
                statistics.median(values) <= limit)
 
 
@@ -340,6 +348,28 @@ def queue_goals(results):
     if "spawn" in results:
         yield ("  of an enqueue: starting a program (true)",
                f"{results['spawn']:.0f} us", "", None)
+
+
+def lock_goals(results):
+    for parent, found in results.get("lock", {}).items():
+        if not found:
+            continue
+        for what, name, unit in (
+                ("lock, run true, release", "aloneUs", "us"),
+                (f"the same by {lock.CONTENDERS} at once",
+                 "contendedPerSecond", "a second")):
+            for program, values in found[name].items():
+                yield (f"  {what}: {program}, {parent}",
+                       f"{text_of(values)} {unit}", "", None)
+        yield from at_most(f"pc-lock's time to flock(1)'s, {parent}",
+                           lock.ratios(found["aloneUs"]), 1.0, "", 2)
+        rates = lock.ratios(found["contendedPerSecond"])
+        yield (f"pc-lock's throughput to flock(1)'s, {parent}",
+               text_of(rates, 2), "at least 1.0",
+               statistics.median(rates) >= 1)
+        cpu, woken = found["idle"]
+        yield (f"{lock.WAITERS} wait for a lock: CPU; wake-ups, {parent}",
+               f"{cpu:.2f} s; {woken}", "0", cpu == 0 and woken == 0)
 
 
 def gateway_goals(results, waiting):
@@ -373,7 +403,8 @@ def print_report(bench):
     print_processes(ways, [load for load in ("get1", "get16")
                            if load in plan.loads])
     print_goals([*way_goals(ways), *queue_goals(results),
-                 *gateway_goals(results, plan.waiting)])
+                 *gateway_goals(results, plan.waiting),
+                 *lock_goals(results)])
     if bench.skipped:
         print("\nCould not be run:\n")
         for line in bench.skipped:
@@ -406,6 +437,7 @@ def main():
     bench.carry_calls()
     bench.queue_figures()
     bench.gateway_figures()
+    bench.lock_figures()
     bench.results["skipped"] = bench.skipped
     with open(os.path.join(BUILD, "results.json"), "w",
               encoding="utf-8") as file:
