@@ -314,7 +314,6 @@ struct level {
 struct removal {
 	int dir;		/* the caller's, and the name in it */
 	const char *name;
-	dev_t dev;
 	size_t depth;		/* folders down to the one at work */
 	size_t open;		/* the last so many of them */
 	unsigned restarts;
@@ -329,7 +328,7 @@ level_at(struct removal *r, size_t depth)
 
 /*
  * A file, a link or an empty folder.  0 when it is gone; -1 with ENOTEMPTY
- * for a folder with something in it.
+ * for a folder with something in it, with EBUSY for a mount point.
  */
 static int
 remove_one(int dir, const char *name)
@@ -375,9 +374,9 @@ make_readable(int dir, const char *name)
 	return got;
 }
 
-/* A folder that can be emptied; a mount point is left whole. */
+/* A folder, so that it can be read and written. */
 static int
-open_to_empty(int dir, const char *name, dev_t dev)
+open_to_empty(int dir, const char *name)
 {
 	const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 	int fd = openat(dir, name, flags);
@@ -392,11 +391,6 @@ open_to_empty(int dir, const char *name, dev_t dev)
 		return -1;
 	if (fstat(fd, &st) == -1) {
 		io_close(fd);
-		return -1;
-	}
-	if (st.st_dev != dev) {
-		io_close(fd);
-		errno = EBUSY;
 		return -1;
 	}
 	/* Who may not set it may yet write there. */
@@ -444,7 +438,7 @@ removal_take(struct removal *r, int dir, const char *name, unsigned tries)
 			return 0;
 		if (errno != ENOTEMPTY || tries == ATTEMPTS)
 			return -1;
-		fd = open_to_empty(dir, name, r->dev);
+		fd = open_to_empty(dir, name);
 		if (fd != -1)
 			return removal_enter(r, fd, name, tries + 1);
 		if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
@@ -496,12 +490,8 @@ int
 beneath_remove_tree(int dir, const char *name)
 {
 	struct removal r = { .dir = dir, .name = name };
-	struct stat st;
 	int got, saved;
 
-	if (fstatat(dir, ".", &st, 0) == -1)
-		return -1;
-	r.dev = st.st_dev;
 	got = removal_take(&r, dir, name, 0);
 	while (got == 0 && r.depth > 0)
 		got = removal_step(&r);

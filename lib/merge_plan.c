@@ -404,7 +404,10 @@ decide_deleted(struct merge_plan *p, struct span path, struct target *t,
 	return add(p, &r);
 }
 
-/* Both sides are files, and each changed one thing: 1 when done, 0, -1. */
+/*
+ * All three are files, and the source changed one thing, mode or content: the
+ * host's version of the other is kept.  1 when that settles it, 0, -1.
+ */
 static int
 merge_mode_and_content(struct merge_plan *p, struct span path,
     struct target *t, const struct entry *b, const struct entry *s)
@@ -420,10 +423,17 @@ merge_mode_and_content(struct merge_plan *p, struct span path,
 		return 0;
 	same_bytes = b->size == s->size &&
 	    memcmp(b->sha256, s->sha256, SHA256_SIZE) == 0;
-	if (same_bytes && t->entry.mode == b->mode)
+	if (same_bytes) {
+		if (t->entry.mode == s->mode)
+			return 1;
+		if (t->entry.mode != b->mode)
+			return 0;
 		return add(p, &r) == -1 ? -1 : 1;
-	if (s->mode != b->mode || same_bytes)
+	}
+	if (s->mode != b->mode)
 		return 0;
+	if ((same = same_content(p, path, t, s)) != 0)
+		return same;
 	if ((same = same_content(p, path, t, b)) != 1)
 		return same;
 	dir = beneath_parent(p->plan.staged, path, &name);

@@ -149,11 +149,14 @@ def case(here, base, source, target, policy, links):
     expect('tree', got, model.t)
     saved = conflicts(here + '/T')
     expect('saved', saved, without_folders(model.saved))
-    for path, node in target.items():
-        if node[0] == 'file' and base.get(path) != node and \
-                (got.get(path) or ('', 0, 0))[2] != node[2] and \
-                source.get(path) != node and \
-                saved.get(path, ('', 0, 0))[2] != node[2]:
+    def content(tree, path):
+        node = tree.get(path)
+        return node[2] if node and node[0] == 'file' else None
+
+    for path in target:
+        was = content(target, path)
+        if was and was not in (content(base, path), content(got, path),
+                               content(source, path), content(saved, path)):
             raise Wrong(f'{path} of the host is lost')
     left = set(os.listdir(f'{here}/T/{RUNTIME}')) - {
         'conflicts', 'staging.lock'}

@@ -166,10 +166,15 @@ class Merge:
             self.put(path, s)
             return self.say(path, 'applied')
         if b and b[0] == s[0] == t[0] == 'file':
+            # What the source changed, one thing, may be there already.
+            if b[2] == s[2] and t[1] == s[1]:
+                return
             if b[2] == s[2] and t[1] == b[1]:
                 self.put(path, ('file', s[1], t[2]))
                 return self.say(path, 'merged')
-            if b[1] == s[1] and t[2] == b[2] and b[2] != s[2]:
+            if b[1] == s[1] and t[2] == s[2]:
+                return
+            if b[1] == s[1] and t[2] == b[2]:
                 self.put(path, ('file', t[1], s[2]))
                 return self.say(path, 'merged')
         self.conflict(path, s, t)
