@@ -363,6 +363,8 @@ def random_cases(here, seed, count):
 
 
 def main(argv):
+    if len(argv) > 1:
+        argv[1] = os.path.abspath(argv[1])
     if argv[:1] == ['table']:
         return 1 if table(argv[1]) else 0
     if argv[:1] == ['random']:
