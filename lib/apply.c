@@ -446,23 +446,22 @@ apply_journal(const struct apply *a, struct journal *j, struct fault *f)
 	struct applying k = { .a = a, .new_dir = -1, .old_dir = -1,
 	    .saved_dir = -1, .run = journal_run(j), .f = f };
 	struct journal_record r;
-	int got, result = 0;
+	int got = 0, result = 0;
 
 	if (open_folders(&k) == -1) {
 		result = fault_system(f, span_of("staging"));
 		goto out;
 	}
 	journal_to_start(j);
-	while ((got = journal_next(j, &r)) == 1)
-		if (forward(&k, &r) == -1)
-			result = -1;
-	if (got == 0) {
+	while (result == 0 && (got = journal_next(j, &r)) == 1)
+		result = forward(&k, &r);
+	if (result == 0 && got == 0) {
 		journal_to_end(j);
 		while ((got = journal_previous(j, &r)) == 1)
 			if (backward(&k, &r) == -1)
 				result = -1;
 	}
-	if (got == -1)
+	if (result == 0 && got == -1)
 		result = fault_system(f, span_of("journal"));
 out:
 	beneath_free(k.tree);

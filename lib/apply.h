@@ -30,8 +30,8 @@ struct apply {
 };
 
 /*
- * All steps.  A step that cannot be taken does not stop the others: f has the
- * first such, and the result is -1.  0 when all were taken.
+ * All steps, in order; the first that cannot be taken ends it, since others
+ * count on it.  0, or -1 with f: then the journal is to be run again.
  */
 int apply_journal(const struct apply *a, struct journal *j, struct fault *f);
 

@@ -10,6 +10,19 @@
 #include "receive.h"
 #include "walk.h"
 
+/* Before anything is done: whether we may rename in folder at all. */
+static int
+check_access(struct plan *p, struct span folder, const struct stat *st)
+{
+	int dir;
+
+	if (st->st_uid == geteuid())
+		return 0;
+	dir = beneath_dir(p->tree, folder);
+	return dir == -1 || faccessat(dir, ".", W_OK | X_OK,
+	    AT_EACCESS) == -1 ? fault_system(p->f, folder) : 0;
+}
+
 int
 plan_open(struct plan *p)
 {
@@ -21,7 +34,7 @@ plan_open(struct plan *p)
 	    fstat(p->root, &st) == -1)
 		return fault_system(p->f, span_of("."));
 	p->device = st.st_dev;
-	return 0;
+	return check_access(p, (struct span){ NULL, 0 }, &st);
 }
 
 void
@@ -93,9 +106,12 @@ plan_open_parent(struct plan *p, struct span path)
 		return got;
 	if (st.st_dev != p->device)
 		return fault_input(p->f, parent, "on another file system");
-	if (!S_ISDIR(st.st_mode) || (st.st_mode & 0700) == 0700)
+	if (!S_ISDIR(st.st_mode))
 		return 0;
-	return add_step(p, STEP_MODE, parent, st.st_mode & 07777);
+	if (check_access(p, parent, &st) == -1)
+		return -1;
+	return (st.st_mode & 0700) == 0700 ? 0 :
+	    add_step(p, STEP_MODE, parent, st.st_mode & 07777);
 }
 
 /* --- what goes --- */

@@ -132,16 +132,18 @@ note_entry(struct receive *r, const struct entry *e)
 	return k->lines.len < CHUNK ? 0 : flush(r, &k->lines, r->lines);
 }
 
+/* By one write: a kill leaves no half of a record to be gone on from. */
 static int
 note_mode(struct receive *r, struct span path, unsigned mode, bool implied)
 {
 	struct folder_mode m = { .path_len = (uint32_t)path.n,
 	    .mode = (uint16_t)mode, .implied = implied };
+	char record[sizeof(m) + BENEATH_PATH_MAX];
 
-	if (io_write_all(r->modes, &m, sizeof(m)) == -1 ||
-	    io_write_all(r->modes, path.p, path.n) == -1)
-		return fail(r);
-	return 0;
+	memcpy(record, &m, sizeof(m));
+	memcpy(record + sizeof(m), path.p, path.n);
+	return io_write_all(r->modes, record, sizeof(m) + path.n) == -1 ?
+	    fail(r) : 0;
 }
 
 /* --- parents --- */

@@ -31,6 +31,7 @@
 enum start {
 	START_WHOLE,		/* a whole tree */
 	START_DELTA,		/* from what the target has */
+	START_REPEAT,		/* a delta that may be in place already */
 	START_AGAIN		/* from an archive that was cut short */
 };
 
@@ -96,6 +97,15 @@ put_result(struct stage *s, struct manifest_writer *out, struct fault *f)
 	return got;
 }
 
+/* A file of the staging folder, without what an earlier call left there. */
+static int
+new_file(struct stage *s, const char *name)
+{
+	if (unlinkat(s->dir, name, 0) == -1 && errno != ENOENT)
+		return -1;
+	return stage_file(s, name);
+}
+
 /* The same as a file of the staging folder, and its id. */
 static int
 write_result(struct stage *s, const char *name,
@@ -104,8 +114,7 @@ write_result(struct stage *s, const char *name,
 	struct manifest_writer out = { .fd = -1 };
 	int got = -1;
 
-	if ((unlinkat(s->dir, name, 0) == -1 && errno != ENOENT) ||
-	    (out.fd = stage_file(s, name)) == -1)
+	if ((out.fd = new_file(s, name)) == -1)
 		return staging_fault(f);
 	if (put_result(s, &out, f) == 0) {
 		got = manifest_end(&out, id);
@@ -141,11 +150,12 @@ write_about(struct unpacking *k)
 {
 	const char *text = k->delta_origin ? "delta\n" : k->u->clean ?
 	    "whole clean\n" : "whole\n";
-	int fd = stage_file(&k->stage, STAGE_ABOUT), got;
+	int dir = k->stage.dir, fd = stage_file(&k->stage, "about.new"), got;
 
 	got = fd == -1 ? -1 : io_write_all(fd, text, strlen(text));
 	io_close(fd);
-	return got == -1 ? staging_fault(k->f) : 0;
+	return got == -1 || renameat(dir, "about.new", dir,
+	    STAGE_ABOUT) == -1 ? staging_fault(k->f) : 0;
 }
 
 /* What was begun must be ended in the same way. */
@@ -178,10 +188,15 @@ is_partial(struct unpacking *k, const char *since)
 
 	if (!stage_has(&k->stage, STAGE_ABOUT))
 		return 0;
-	if (stage_again(&k->stage, k->f) == -1 ||
-	    write_result(&k->stage, "partial", id, k->f) == -1)
+	if (stage_again(&k->stage, k->f) == -1)
 		return -1;
-	return strcmp(id, since) == 0;
+	if (write_result(&k->stage, "partial", id, k->f) == 0)
+		return strcmp(id, since) == 0;
+	/* Killed while it was noted: it makes no tree, and is thrown away. */
+	if (k->f->kind != FAULT_INPUT)
+		return -1;
+	fault_clear(k->f);
+	return 0;
 }
 
 /* Goes on: what came first is part of what the archive starts from. */
@@ -203,7 +218,7 @@ go_on(struct unpacking *k)
 	return fd == -1 ? staging_fault(k->f) : 0;
 }
 
-/* Copies a stored manifest to `origin` if its id is since: 1, 0, -1. */
+/* Copies a stored manifest to `origin` if its id is since, or any (NULL). */
 static int
 take_stored(struct unpacking *k, const char *name, const char *since)
 {
@@ -220,11 +235,11 @@ take_stored(struct unpacking *k, const char *name, const char *since)
 	from = dup(fd);
 	m = manifest_open(fd, name, &ignored);
 	if (m != NULL && manifest_id(m, id, &ignored) == 0)
-		got = strcmp(id, since) == 0;
+		got = since == NULL || strcmp(id, since) == 0;
 	manifest_free(m);
 	fault_clear(&ignored);
 	if (got == 1) {
-		to = stage_file(&k->stage, ORIGIN);
+		to = new_file(&k->stage, ORIGIN);
 		got = from == -1 || to == -1 || lseek(from, 0, SEEK_SET) == -1
 		    ? -1 : 1;
 		while (got == 1 && (n = io_read_full(from, block,
@@ -247,9 +262,7 @@ take_snapshot(struct unpacking *k, const char *since)
 	char id[MANIFEST_ID_SIZE] = "";
 	int got = -1;
 
-	out.fd = openat(k->stage.dir, ORIGIN, O_WRONLY | O_CREAT | O_TRUNC |
-	    O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (out.fd == -1)
+	if ((out.fd = new_file(&k->stage, ORIGIN)) == -1)
 		return staging_fault(k->f);
 	if (tree_snapshot(k->u->root, k->u->scope, NULL, &out, NULL, NULL,
 	    k->f) == 0)
@@ -315,6 +328,14 @@ use_scope(struct unpacking *k)
 }
 
 static int
+wrong_start(struct unpacking *k)
+{
+	fault_clear(k->f);
+	return fault_input(k->f, span_of("archive"),
+	    "starts from another tree than the one that is here");
+}
+
+static int
 find_origin(struct unpacking *k, const char *since)
 {
 	int got = is_partial(k, since);
@@ -336,9 +357,12 @@ find_origin(struct unpacking *k, const char *since)
 		got = take_stored(k, STORED_NEXT, since);
 	if (got == 0)
 		got = take_snapshot(k, since);
+	if (got == 0) {
+		k->start = START_REPEAT;
+		got = take_stored(k, STORED_MANIFEST, NULL);
+	}
 	if (got == 0)
-		return fault_input(k->f, span_of("archive"),
-		    "starts from another tree than the one that is here");
+		return wrong_start(k);
 	return got == -1 ? -1 : use_scope(k);
 }
 
@@ -378,11 +402,12 @@ receive(struct unpacking *k)
 	r->deleted = k->deleted;
 	r->modes = k->modes;
 	/* From here on, what came can be gone on from. */
-	if (r->sums && !stage_has(&k->stage, STAGE_ABOUT) &&
-	    write_about(k) == -1)
+	if (r->sums && k->start != START_REPEAT &&
+	    !stage_has(&k->stage, STAGE_ABOUT) && write_about(k) == -1)
 		return -1;
 	got = receive_all(r, k->f);
-	if (got == 0 || (k->f->kind == FAULT_CUT && r->sums && r->ordered))
+	if (got == 0 || (k->f->kind == FAULT_CUT &&
+	    stage_has(&k->stage, STAGE_ABOUT) && r->ordered))
 		return got;
 	/* Of no use any more, and perhaps what fills the disk. */
 	stage_remove(&k->stage, k->f);
@@ -454,7 +479,7 @@ plan_steps(struct unpacking *k, struct plan *p)
 static int
 write_plan(struct unpacking *k, bool manifest)
 {
-	struct journal_writer out = { .fd = stage_file(&k->stage, PLAN) };
+	struct journal_writer out = { .fd = new_file(&k->stage, PLAN) };
 	struct span none = { NULL, 0 };
 	struct plan p = { .root = k->u->root, .new = k->stage.new,
 	    .modes = k->modes, .scope = k->use, .out = &out, .f = k->f };
@@ -566,7 +591,7 @@ static int
 write_cache(struct unpacking *k)
 {
 	struct span none = { NULL, 0 };
-	struct statcache_writer out = { .fd = stage_file(&k->stage,
+	struct statcache_writer out = { .fd = new_file(&k->stage,
 	    RESULT CACHE_SUFFIX) };
 	struct manifest *m = open_manifest(k->stage.dir, RESULT, false, k->f);
 	struct statcache *old = open_cache(&k->stage);
@@ -611,9 +636,8 @@ write_snapshot(struct unpacking *k)
 	char id[MANIFEST_ID_SIZE];
 	int got = -1;
 
-	if ((unlinkat(k->stage.dir, RESULT, 0) == -1 && errno != ENOENT) ||
-	    (out.fd = stage_file(&k->stage, RESULT)) == -1 ||
-	    (cache.fd = stage_file(&k->stage, RESULT CACHE_SUFFIX)) == -1)
+	if ((out.fd = new_file(&k->stage, RESULT)) == -1 ||
+	    (cache.fd = new_file(&k->stage, RESULT CACHE_SUFFIX)) == -1)
 		staging_fault(k->f);
 	else if (tree_snapshot(k->u->root, k->use, NULL, &out, &cache, NULL,
 	    k->f) == 0)
@@ -626,6 +650,28 @@ write_snapshot(struct unpacking *k)
 	return got;
 }
 
+/*
+ * A delta from another tree: if it changes nothing, it came before, and its
+ * sender did not hear of it.
+ */
+static int
+check_repeat(struct unpacking *k)
+{
+	char before[MANIFEST_ID_SIZE], after[MANIFEST_ID_SIZE];
+	struct manifest *m;
+	int got;
+
+	if (write_result(&k->stage, RESULT, after, k->f) == -1)
+		return wrong_start(k);
+	if ((m = open_manifest(k->stage.dir, ORIGIN, false, k->f)) == NULL)
+		return -1;
+	got = manifest_id(m, before, k->f);
+	manifest_free(m);
+	if (got == 0 && strcmp(before, after) != 0)
+		return wrong_start(k);
+	return got == -1 ? -1 : stage_remove(&k->stage, k->f);
+}
+
 static int
 carry_out(struct unpacking *k)
 {
@@ -635,6 +681,8 @@ carry_out(struct unpacking *k)
 
 	if (k->start == START_AGAIN && unstage_deleted(k) == -1)
 		return -1;
+	if (k->start == START_REPEAT)
+		return check_repeat(k);
 	if (k->delta_origin && check_origin(k) == -1)
 		return -1;
 	if (ordered && write_result(&k->stage, RESULT, id, k->f) == -1)

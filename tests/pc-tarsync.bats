@@ -486,10 +486,15 @@ t.extractall('P', filter='fully_trusted') if hasattr(tarfile, 'data_filter') \
 	cmp m2 R/.paperclip-runtime/manifest
 	touch -r W/b/c/f1 R/b/c/f1
 	same W R
+	# Sent again, since nobody heard that it came: nothing to do.
+	run -0 pc-tarsync unpack -C R <d.tar
+	run -0 pc-tarsync diff m2 R
 	# It holds for one starting point only.
+	printf 'two again\n' >W/b/two
+	pc-tarsync pack -C W --since m2 --manifest m3 | pc-tarsync unpack -C R
 	run -100 pc-tarsync unpack -C R <d.tar
 	[[ "$output" == *"another tree"* ]]
-	run -0 pc-tarsync diff m2 R
+	run -0 pc-tarsync diff m3 R
 }
 
 @test "pc-tarsync: a delta is refused where the tree is not what it was" {

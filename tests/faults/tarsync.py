@@ -1,0 +1,437 @@
+#!/usr/bin/env python3
+"""pc-tarsync stopped at every system call that changes something, and raced.
+
+Points: each scenario runs once under strace to list those calls, then once
+for each of them and each fault: SIGKILL there, ENOSPC, EIO.  After that, and
+`pc-tarsync recover`, the tree is the old or the new one; after the same call
+once more it is the new one, and nothing is left behind.  No version of a
+file that the host had is gone.
+
+Races: while unpack, merge and mirror run, another process swaps folders of
+the target for links that lead outside, or edits files.  Nothing outside
+changes, and no edit is lost.
+
+usage: tarsync.py [--every N] [--rounds N] [--seed N] [--self-test]
+"""
+import argparse
+import collections
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
+import tree  # noqa: E402
+
+CALLS = ('openat', 'write', 'pwrite64', 'mkdirat', 'renameat', 'renameat2',
+         'unlinkat', 'linkat', 'symlinkat', 'fchmod', 'fchmodat', 'chmod',
+         'utimensat', 'ftruncate', 'mknodat', 'copy_file_range')
+FAULTS = ('signal=KILL', 'error=ENOSPC', 'error=EIO')
+STAYS = {'manifest', 'manifest.cache', 'staging.lock', 'conflicts'}
+
+
+def sh(*argv, **more):
+    return subprocess.run(argv, capture_output=True, **more)
+
+
+def put(path, text, mode=0o644):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, 'w') as f:
+        f.write(text)
+    os.chmod(path, mode)
+    os.utime(path, ns=(0, 10**18))
+
+
+def files(top):
+    """The contents of all files below top."""
+    return {open(os.path.join(where, name), 'rb').read()
+            for where, _, names in os.walk(top) for name in names
+            if os.path.isfile(os.path.join(where, name))}
+
+
+class Scenario:
+    """A command on the folder T, made anew for each run."""
+    delta = False
+
+    def __init__(self, top):
+        self.top = top
+        self.env = {**os.environ, 'XDG_STATE_HOME': top + '/state',
+                    'LC_ALL': 'C'}
+        self.new_tree(top + '/W')
+        self.old_tree(top + '/old')
+        self.archive = self.prepare()
+
+    def old_tree(self, at):
+        put(at + '/a/kept', 'old\n')
+        put(at + '/a/changed', 'old\n')
+        put(at + '/gone/x', 'old\n')
+        put(at + '/file', 'old\n')
+        put(at + '/dir/in/it', 'old\n')
+        os.symlink('a', at + '/link')
+
+    def new_tree(self, at):
+        put(at + '/a/changed', 'new\n', 0o600)
+        put(at + '/a/added', 'new\n')
+        put(at + '/file/now/a/folder', 'new\n')
+        put(at + '/dir', 'now a file\n')
+        put(at + '/locked/f', 'new\n')
+        os.symlink('b', at + '/link')
+        os.chmod(at + '/locked', 0o555)
+
+    def prepare(self):
+        return sh('pc-tarsync', 'pack', '-C', self.top + '/W').stdout
+
+    def start(self):
+        target = self.top + '/T'
+        sh('chmod', '-R', 'u+rwx', target)
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.rmtree(self.top + '/state', ignore_errors=True)
+        shutil.copytree(self.top + '/old', target, symlinks=True)
+        return target
+
+    def command(self):
+        return ['pc-tarsync', 'unpack', '-C', self.top + '/T']
+
+    def run(self, *before):
+        return sh(*before, *self.command(), input=self.archive, env=self.env)
+
+    def recover(self):
+        return sh('pc-tarsync', 'recover', '-C', self.top + '/T',
+                  env=self.env)
+
+    def state(self):
+        return tree.describe(self.top + '/T')
+
+    def good(self, found):
+        return found in (self.before, self.after)
+
+    def check_versions(self):
+        """What of the host's must be somewhere."""
+        return []
+
+    def left(self):
+        runtime = os.path.join(self.top, 'T', '.paperclip-runtime')
+        found = set(os.listdir(runtime)) if os.path.isdir(runtime) else set()
+        return found - STAYS
+
+
+class Overlay(Scenario):
+    pass
+
+
+class Clean(Scenario):
+    def command(self):
+        return super().command() + ['--clean']
+
+
+class CleanEntries(Clean):
+    def command(self):
+        return super().command() + ['-x', '*/excluded']
+
+    def old_tree(self, at):
+        super().old_tree(at)
+        put(at + '/gone/excluded', 'stays\n')
+
+
+class Delta(Scenario):
+    def prepare(self):
+        sh('pc-tarsync', 'pack', '-C', self.top + '/old', '--manifest',
+           self.top + '/m')
+        # The target has the manifest that the delta starts from.
+        runtime = self.top + '/old/.paperclip-runtime'
+        os.mkdir(runtime)
+        shutil.copy(self.top + '/m', runtime + '/manifest')
+        return sh('pc-tarsync', 'pack', '-C', self.top + '/W', '--since',
+                  self.top + '/m').stdout
+
+
+class Mirror(Scenario):
+    def command(self):
+        return ['pc-tarsync', 'mirror', self.top + '/W', self.top + '/T']
+
+    def prepare(self):
+        return b''
+
+    def good(self, found):
+        """Each file is the old or the new one, or not there (yet)."""
+        for path, what in found.items():
+            if what[0] == 'dir':
+                continue
+            if what not in (self.before.get(path), self.after.get(path)):
+                return False
+        return True
+
+
+class Merge(Scenario):
+    """The sandbox is W, the baseline `old`; the host has changed too."""
+
+    def prepare(self):
+        sh('pc-tarsync', 'snapshot', '-C', self.top + '/old', '-o',
+           self.top + '/m')
+        archive = sh('pc-tarsync', 'pack', '-C', self.top + '/W', '--since',
+                     self.top + '/m').stdout
+        put(self.top + '/old/a/changed', 'the host, too\n')
+        put(self.top + '/old/gone/x', 'the host kept it\n')
+        put(self.top + '/old/dir/in/it', 'the host is in it\n')
+        put(self.top + '/old/only', 'on the host\n')
+        return archive
+
+    def command(self):
+        return ['pc-tarsync', 'merge', '--baseline', self.top + '/m', '-C',
+                self.top + '/T']
+
+    def check_versions(self):
+        have = files(self.top + '/T')
+        return [text for text in (b'the host, too\n', b'the host kept it\n',
+                                  b'the host is in it\n', b'on the host\n')
+                if text not in have]
+
+    def left(self):
+        state = {name for _, _, names in os.walk(self.top + '/state')
+                 for name in names}
+        return super().left() | (state - {'lock'}) | {
+            name for name in os.listdir(self.top)
+            if 'restore.lock' in name and not name.endswith('.pc.lock')}
+
+
+def points(scenario):
+    """The calls that change something, as (name, number of that name)."""
+    log = scenario.top + '/log'
+    done = scenario.run('strace', '-o', log, '-e', 'trace=' + ','.join(CALLS))
+    if done.returncode != 0:
+        raise SystemExit(f'{type(scenario).__name__}: {done.stderr}')
+    counts, found = collections.Counter(), []
+    with open(log, errors='replace') as f:
+        for line in f:
+            call = re.match(r'(\w+)\(', line)
+            if not call:
+                continue
+            name = call.group(1)
+            counts[name] += 1
+            if name == 'openat' and 'O_CREAT' not in line:
+                continue
+            if name == 'write' and re.match(r'write\([12],', line):
+                continue
+            found.append((name, counts[name]))
+    return found
+
+
+def try_point(scenario, name, number, fault):
+    """What is wrong after one fault at one point, or None; and reached."""
+    scenario.start()
+    log = scenario.top + '/log'
+    done = scenario.run('strace', '-o', log, '-e', 'trace=' + name, '-e',
+                        f'inject={name}:{fault}:when={number}')
+    with open(log, errors='replace') as f:
+        text = f.read()
+    reached = 'INJECTED' in text or 'killed by SIGKILL' in text
+    if not reached:
+        return 'was not reached'
+    lost = scenario.check_versions()
+    if lost:
+        return f'lost {lost}'
+    again = scenario.recover()
+    if again.returncode != 0:
+        return f'recover: {again.stderr}'
+    if not scenario.good(scenario.state()):
+        return 'neither old nor new: ' + '; '.join(tree.differences(
+            scenario.after, scenario.state())[:5])
+    if scenario.check_versions():
+        return f'lost {scenario.check_versions()} by recover'
+    again = scenario.run()
+    if again.returncode != 0:
+        return f'the next call: {again.stderr}'
+    if scenario.state() != scenario.after:
+        return 'not new: ' + '; '.join(tree.differences(
+            scenario.after, scenario.state())[:5])
+    if scenario.check_versions():
+        return f'lost {scenario.check_versions()}'
+    if scenario.left():
+        return f'left {scenario.left()}'
+    if done.returncode == 0 and 'KILL' in fault:
+        return 'survived SIGKILL'
+    return None
+
+
+def all_points(top, every):
+    tried = failed = 0
+    for kind in Overlay, Clean, CleanEntries, Delta, Mirror, Merge:
+        scenario = kind(os.path.join(top, kind.__name__))
+        scenario.start()
+        scenario.before = scenario.state()
+        if scenario.run().returncode != 0:
+            raise SystemExit(f'{kind.__name__}: {scenario.run().stderr}')
+        scenario.after = scenario.state()
+        scenario.start()
+        found = points(scenario)
+        todo = [(*p, fault) for fault in FAULTS for p in found][::every]
+        for name, number, fault in todo:
+            tried += 1
+            wrong = try_point(scenario, name, number, fault)
+            if wrong:
+                failed += 1
+                print(f'{kind.__name__}: {fault} at {name} {number}: {wrong}')
+        print(f'{kind.__name__}: {len(todo)} faults at {len(found)} calls')
+    print(f'{tried} points tried, each reached; {failed} failed')
+    return failed
+
+
+# --- races ---
+
+def swap(target, canary, rng):
+    """A folder of the target becomes a link outside, and back."""
+    names = [n for n in ('a', 'gone', 'dir', 'file', 'locked', 'a/deep',
+                         '.paperclip-runtime')
+             if os.path.isdir(f'{target}/{n}')
+             and not os.path.islink(f'{target}/{n}')]
+    if not names:
+        return
+    path = f'{target}/{rng.choice(names)}'
+    aside = f'{os.path.dirname(target)}/aside'
+    try:
+        os.rename(path, aside)
+        os.symlink(canary, path)
+        time.sleep(rng.random() / 1000)
+        os.unlink(path)
+        os.rename(aside, path)
+    except OSError:
+        shutil.rmtree(aside, ignore_errors=True)
+        if os.path.islink(path):
+            os.unlink(path)
+
+
+def race_links(top, rounds, seed):
+    rng, failed = random.Random(seed), 0
+    kinds = [kind(os.path.join(top, 'race-' + kind.__name__))
+             for kind in (Overlay, Clean, Mirror, Merge)]
+    canary = top + '/canary'
+    for name in 'changed', 'added', 'x', 'it', 'f', 'kept', 'manifest':
+        put(f'{canary}/{name}', 'canary\n')
+    os.makedirs(canary + '/staging/new/a')
+    os.makedirs(canary + '/in')
+    put(canary + '/in/it', 'canary\n')
+    before = tree.describe(canary, skip=())
+    for number in range(rounds):
+        scenario = kinds[number % len(kinds)]
+        target = scenario.start()
+        os.makedirs(target + '/a/deep', exist_ok=True)
+        tool = subprocess.Popen(scenario.command(), stdin=subprocess.PIPE,
+                                stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, env=scenario.env)
+        try:
+            tool.stdin.write(scenario.archive)
+            tool.stdin.close()
+        except OSError:
+            pass
+        while tool.poll() is None:
+            swap(target, canary, rng)
+        if tree.describe(canary, skip=()) != before:
+            failed += 1
+            print(f'round {number} of {type(scenario).__name__}: outside '
+                  'changed: ', tree.differences(before, tree.describe(
+                      canary, skip=())))
+            break
+    print(f'{rounds} races with links, {failed} failed')
+    return failed
+
+
+def race_edits(top, rounds, seed):
+    rng, failed = random.Random(seed), 0
+    scenario = Merge(os.path.join(top, 'edits'))
+    names = ['a/changed', 'a/kept', 'file', 'gone/x', 'dir/in/it', 'new']
+    for number in range(rounds):
+        target = scenario.start()
+        tool = subprocess.Popen(scenario.command(), stdin=subprocess.PIPE,
+                                stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, env=scenario.env)
+        tool.stdin.write(scenario.archive)
+        tool.stdin.close()
+        last = {}
+        while tool.poll() is None:
+            name = rng.choice(names)
+            text = f'edit {number} {rng.random()}\n'
+            path = f'{target}/{name}'
+            try:
+                if rng.random() < 0.5:
+                    with open(f'{target}/.tmp', 'w') as f:
+                        f.write(text)
+                    os.rename(f'{target}/.tmp', path)
+                else:
+                    with open(path, 'r+') as f:
+                        f.write(text)
+                        f.truncate()
+                last[name] = text.encode()
+            except OSError:
+                pass
+        have = files(target)
+        for name, text in last.items():
+            if text not in have:
+                failed += 1
+                print(f'round {number}: the edit of {name} is lost')
+        if failed:
+            break
+    print(f'{rounds} races with edits, {failed} failed')
+    return failed
+
+
+def self_test(top):
+    """A tool that works in place must be found out, by points and races."""
+    here = top + '/bin'
+    os.mkdir(here)
+    real = shutil.which('pc-tarsync')
+    with open(here + '/pc-tarsync', 'w') as f:
+        f.write(f'''#!/bin/sh
+case $1 in
+unpack) exec tar -C "$3" -xf - ;;
+recover) exit 0 ;;
+*) exec {real} "$@" ;;
+esac
+''')
+    os.chmod(here + '/pc-tarsync', 0o755)
+    os.environ['PATH'] = here + ':' + os.environ['PATH']
+    scenario = Overlay(top + '/self')
+    scenario.start()
+    shutil.rmtree(scenario.top + '/T/dir')
+    os.unlink(scenario.top + '/T/file')
+    shutil.copytree(scenario.top + '/T', scenario.top + '/old2',
+                    symlinks=True)
+    shutil.rmtree(scenario.top + '/old')
+    os.rename(scenario.top + '/old2', scenario.top + '/old')
+    scenario.before = scenario.state()
+    scenario.run()
+    scenario.after = scenario.state()
+    scenario.start()
+    found = [p for p in points(scenario)]
+    wrong = [try_point(scenario, *p, 'signal=KILL') for p in found]
+    ok = any(w and 'neither old nor new' in w for w in wrong)
+    print(f'a tar that works in place: {"found out" if ok else "NOT found"} '
+          f'at {sum(1 for w in wrong if w)} of {len(found)} points')
+    return 0 if ok else 1
+
+
+def main():
+    args = argparse.ArgumentParser()
+    args.add_argument('--every', type=int, default=1)
+    args.add_argument('--rounds', type=int, default=1000)
+    args.add_argument('--seed', type=int, default=int(time.time()))
+    args.add_argument('--self-test', action='store_true')
+    args = args.parse_args()
+    with tempfile.TemporaryDirectory(dir=os.environ.get('TMPDIR')) as top:
+        try:
+            if args.self_test:
+                return self_test(top)
+            print(f'seed {args.seed}')
+            failed = all_points(top, args.every)
+            failed += race_links(top, args.rounds, args.seed)
+            failed += race_edits(top, args.rounds, args.seed)
+            return 1 if failed else 0
+        finally:
+            sh('chmod', '-R', 'u+rwx', top)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
