@@ -30,7 +30,7 @@ ROUNDS   = 500
 # libFuzzer counts in seconds.
 SECONDS  = $(if $(filter %m,$(T)),$(shell expr $(T:m=) \* 60),$(T:s=))
 
-SANDBOX  = pc-drain pc-enqueue pc-lock pc-respond pc-serve pc-tarsync
+SANDBOX  = pc-drain pc-enqueue pc-file pc-lock pc-respond pc-serve pc-tarsync
 HOST     = pc-allow pc-forward
 TOOLS    = $(SANDBOX) $(HOST)
 MAN      = $(sort $(wildcard man/*.[157]))
@@ -116,8 +116,8 @@ build/faults/step: tests/faults/step.c Makefile
 
 # --- tests ------------------------------------------------------------------
 
-UNIT     = build/unit/http build/unit/lock build/unit/race \
-	   build/unit/target
+UNIT     = build/unit/beneath build/unit/http build/unit/lock \
+	   build/unit/race build/unit/target
 SANUNIT  = $(UNIT:build/%=build/san/%)
 FUZZ     = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 BATS     = $(sort $(wildcard tests/*.bats)) tests/bench/load.bats
@@ -144,8 +144,8 @@ BUILDPKG = gcc libc6-dev libjsmn-dev nettle-dev \
 	   libtar-dev zlib1g-dev \
 	   'libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev'
 DEMOPKG  = $(BUILDPKG) curl iproute2 procps python3 util-linux
-CHECKPKG = $(DEMOPKG) bats cppcheck jq mandoc node=nodejs openssl perl \
-	   shellcheck strace
+CHECKPKG = $(DEMOPKG) bats bsdtar=libarchive-tools busybox cppcheck git jq \
+	   mandoc node=nodejs openssl perl shellcheck strace
 BENCHPKG = $(BUILDPKG) curl node=nodejs npm=npm openssh-client \
 	   openssh-server python3 util-linux
 FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev

@@ -133,7 +133,7 @@ struct place {
 	const char *path;
 	int dir;			/* of the folder its last name is in */
 	char name[NAME_MAX + 1];
-	bool slash;			/* ended in one: only a folder will do */
+	bool slash;			/* the path ends in one */
 };
 
 /* A path that ends in no name is none that can be made, moved or removed. */
@@ -164,10 +164,11 @@ place_split(struct place *at, const char *path, struct buf *parent)
 	return 0;
 }
 
-/* The folders that are missing, as mkdir(1) -p makes them. */
+/* The folders that are missing; who makes them can always go on in them. */
 static int
 make_folders(char *path, mode_t mask)
 {
+	mode_t mode = (0777 & ~mask) | 0300;
 	char *p = path, *end;
 	bool last;
 
@@ -178,12 +179,7 @@ make_folders(char *path, mode_t mask)
 			return 0;
 		last = *end == '\0';
 		*end = '\0';
-		if (mkdir(path, 0777) == 0) {
-			/* A umask must not keep out who makes what is in it. */
-			if ((mask & 0300) != 0 &&
-			    chmod(path, (0777 & ~mask) | 0300) == -1)
-				return -1;
-		} else if (errno != EEXIST)
+		if (mkdir(path, mode) == -1 && errno != EEXIST)
 			return -1;
 		if (last)
 			return 0;
@@ -211,6 +207,23 @@ place_open(struct place *at, const char *path, const struct args *a)
 	return got;
 }
 
+/* A path that ends in a slash is for a folder, which what is. */
+static int
+slash_check(const struct place *at, const struct place *what)
+{
+	struct stat st;
+
+	if (!at->slash)
+		return 0;
+	if (fstatat(what->dir, what->name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return -1;
+	if (!S_ISDIR(st.st_mode)) {
+		errno = ENOTDIR;
+		return -1;
+	}
+	return 0;
+}
+
 static void
 place_close(const struct place *at)
 {
@@ -234,12 +247,14 @@ catch_signals(void)
 {
 	static const int signals[] = { SIGHUP, SIGINT, SIGTERM };
 	struct sigaction sa = { .sa_handler = give_up,
-	    .sa_flags = (int)SA_RESETHAND };
+	    .sa_flags = (int)SA_RESETHAND }, old;
 	size_t i;
 
 	sigemptyset(&sa.sa_mask);
 	for (i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		sigaction(signals[i], &sa, NULL);
+		if (sigaction(signals[i], NULL, &old) == 0 &&
+		    old.sa_handler != SIG_IGN)
+			sigaction(signals[i], &sa, NULL);
 	signal(SIGXFSZ, SIG_IGN);	/* EFBIG will do */
 }
 
@@ -291,17 +306,28 @@ struct decoder {
 	bool padded;		/* that was the end of it */
 };
 
+static void
+add_without_line_ends(struct buf *out, struct span in)
+{
+	size_t start = 0, i;
+
+	for (i = 0; i < in.n; i++)
+		if (in.p[i] == '\n' || in.p[i] == '\r') {
+			buf_add(out, in.p + start, i - start);
+			start = i + 1;
+		}
+	if (start < in.n)
+		buf_add(out, in.p + start, in.n - start);
+	if (buf_failed(out))
+		fail_memory();
+}
+
 static int
 decode(struct decoder *d, struct span in, bool last, struct buf *out)
 {
 	struct span text;
-	size_t i;
 
-	for (i = 0; i < in.n; i++)
-		if (in.p[i] != '\n' && in.p[i] != '\r')
-			buf_add_char(&d->text, in.p[i]);
-	if (buf_failed(&d->text))
-		fail_memory();
+	add_without_line_ends(&d->text, in);
 	text = buf_span(&d->text);
 	if (!last)
 		text.n -= text.n % 4;
@@ -451,8 +477,11 @@ run_get(const struct args *a)
 	size_t want;
 	ssize_t n = 0;
 
-	if (lseek(fd, (off_t)a->offset, SEEK_SET) == -1)
-		fail_errno(path);
+	if (lseek(fd, (off_t)a->offset, SEEK_SET) == -1) {
+		if (errno != EINVAL)
+			fail_errno(path);
+		left = 0;	/* after the end of any file */
+	}
 	while (left > 0) {
 		want = left < sizeof(block) ? (size_t)left : sizeof(block);
 		n = io_read_full(fd, block, want);
@@ -531,26 +560,35 @@ names_read(struct names *n, DIR *dir, const char *path)
 		qsort(n->list, n->count, sizeof(*n->list), compare_names);
 }
 
+/* UTF-8 without the controls U+0080 to U+009F. */
+static bool
+is_printable(const char *name)
+{
+	const unsigned char *p;
+
+	for (p = (const unsigned char *)name; *p != '\0'; p++)
+		if (*p == 0xc2 && p[1] < 0xa0)
+			return false;
+	return utf8_is_valid(span_of(name));
+}
+
 /* For a terminal: no control characters, and no way to write one. */
 static void
 add_shown(struct buf *out, const char *name)
 {
 	static const char hex[] = "0123456789abcdef";
-	bool text = utf8_is_valid(span_of(name));
-	unsigned char c, next;
+	bool high = is_printable(name);
+	unsigned char c;
 
 	for (; (c = (unsigned char)*name) != '\0'; name++) {
-		next = (unsigned char)name[1];
-		if (c >= 0x20 && c != 0x7f && c != '\\' && (c < 0x80 ||
-		    (text && !(c == 0xc2 && next < 0xa0)))) {
+		if (c >= 0x20 && c != 0x7f && c != '\\' &&
+		    (c < 0x80 || high)) {
 			buf_add_char(out, (char)c);
 			continue;
 		}
 		buf_add_str(out, "\\x");
 		buf_add_char(out, hex[c >> 4]);
 		buf_add_char(out, hex[c & 15]);
-		if (text && c == 0xc2)	/* a C1 control: its other half, too */
-			text = false;
 	}
 }
 
@@ -655,29 +693,33 @@ set_mode(const struct place *at, mode_t mode)
 }
 
 static bool
-is_folder(const struct place *at)
+is_folder(const char *path)
 {
 	struct stat st;
 
-	return fstatat(at->dir, at->name, &st, 0) == 0 && S_ISDIR(st.st_mode);
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 static int
 run_mkdir(const struct args *a)
 {
+	const char *path = a->operands[0];
 	struct place at;
 
-	if (place_open(&at, a->operands[0], a) == -1)
-		fail_errno(a->operands[0]);
+	if (a->parents && is_folder(path))
+		return EXIT_YES;
+	if (place_open(&at, path, a) == -1)
+		fail_errno(path);
 	/* 0700: nobody else has been in it when it gets its mode. */
-	if (mkdirat(at.dir, at.name, a->has_mode ? 0700 : 0777) == -1) {
-		if (errno != EEXIST || !a->parents)
-			fail_errno(at.path);
-		if (!is_folder(&at))
-			cli_fail(EXIT_NO, at.path, strerror(EEXIST));
-	} else if (a->has_mode && set_mode(&at, a->mode) == -1) {
-		fail_errno(at.path);
+	if (mkdirat(at.dir, at.name, a->has_mode ? 0700 :
+	    0777 & ~a->umask) == -1) {
+		/* In the meantime somebody else made it. */
+		if (errno == EEXIST && a->parents && is_folder(path))
+			return EXIT_YES;
+		fail_errno(path);
 	}
+	if (a->has_mode && set_mode(&at, a->mode) == -1)
+		fail_errno(path);
 	place_close(&at);
 	return EXIT_YES;
 }
@@ -687,6 +729,7 @@ static int
 rename_by_steps(const struct place *old, const struct place *new)
 {
 	struct stat st;
+	int saved;
 
 	if (fstatat(old->dir, old->name, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return -1;
@@ -697,9 +740,9 @@ rename_by_steps(const struct place *old, const struct place *new)
 		return -1;
 	if (renameat(old->dir, old->name, new->dir, new->name) == 0)
 		return 0;
-	st.st_mode = (mode_t)errno;
+	saved = errno;
 	unlinkat(new->dir, new->name, AT_REMOVEDIR);
-	errno = (int)st.st_mode;
+	errno = saved;
 	return -1;
 }
 
@@ -707,6 +750,8 @@ static int
 rename_place(const struct place *old, const struct place *new,
     bool no_replace)
 {
+	if (slash_check(old, old) == -1 || slash_check(new, old) == -1)
+		return -1;
 	if (!no_replace)
 		return renameat(old->dir, old->name, new->dir, new->name);
 	if (syscall(SYS_renameat2, old->dir, old->name, new->dir, new->name,
@@ -738,12 +783,9 @@ remove_place(const struct place *at, const struct args *a)
 {
 	struct stat st;
 
-	if (fstatat(at->dir, at->name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+	if (slash_check(at, at) == -1 ||
+	    fstatat(at->dir, at->name, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return -1;
-	if (at->slash && !S_ISDIR(st.st_mode)) {
-		errno = ENOTDIR;
-		return -1;
-	}
 	if (!a->recursive)
 		return unlinkat(at->dir, at->name,
 		    S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0);
@@ -807,6 +849,8 @@ static const struct command commands[] = {
 	{ "sha256", run_sha256, 1, 1, "sha256 takes one PATH", { 0 } },
 };
 
+static const struct command none;
+
 static const struct command *
 find_command(const char *name)
 {
@@ -815,21 +859,25 @@ find_command(const char *name)
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (strcmp(commands[i].name, name) == 0)
 			return &commands[i];
-	return NULL;
+	return &none;
 }
 
 static void
 check_option(const struct command *c, int opt)
 {
+	struct buf name = { 0 };
 	size_t i;
 
 	for (i = 0; c->options[i] != 0; i++)
 		if (c->options[i] == opt)
 			return;
-	for (i = 0; options[i].name != NULL; i++)
-		if (options[i].val == opt)
-			break;
-	cli_fail(EXIT_NEVER, c->name, options[i].name);
+	for (i = 0; options[i].val != opt; i++)
+		;
+	buf_add_str(&name, "--");
+	buf_add(&name, options[i].name, strlen(options[i].name) + 1);
+	if (buf_failed(&name))
+		fail_memory();
+	cli_fail(EXIT_NEVER, name.data, "not an option of this command");
 }
 
 static mode_t
@@ -895,10 +943,10 @@ parse_option(struct args *a, int opt)
 static const struct command *
 parse_line(struct args *a, int argc, char *argv[])
 {
-	const struct command *c = argc > 1 ? find_command(argv[1]) : NULL;
+	const struct command *c = argc > 1 ? find_command(argv[1]) : &none;
 	int opt;
 
-	if (c != NULL) {
+	if (c != &none) {
 		argv[1] = argv[0];	/* for getopt's own messages */
 		argc--;
 		argv++;
@@ -912,12 +960,10 @@ parse_line(struct args *a, int argc, char *argv[])
 		case '?':
 			exit(EXIT_NEVER);
 		default:
-			if (c == NULL)
-				cli_usage("the command comes first");
 			check_option(c, opt);
 			parse_option(a, opt);
 		}
-	if (c == NULL)
+	if (c == &none)
 		cli_usage("put, get, list, mkdir, rename, remove or sha256");
 	a->operands = argv + optind;
 	a->count = (size_t)(argc - optind);
@@ -935,7 +981,6 @@ main(int argc, char *argv[])
 	    .no_stdin = fcntl(STDIN_FILENO, F_GETFD) == -1 };
 
 	cli_start("pc-file");
-	a.umask = umask(0);
-	umask(a.umask);
+	a.umask = umask(0);	/* from here on all modes are exact */
 	return parse_line(&a, argc, argv)->run(&a);
 }

@@ -8,6 +8,7 @@
 
 int pc_drain_main(int argc, char *argv[]);
 int pc_enqueue_main(int argc, char *argv[]);
+int pc_file_main(int argc, char *argv[]);
 int pc_lock_main(int argc, char *argv[]);
 int pc_respond_main(int argc, char *argv[]);
 int pc_serve_main(int argc, char *argv[]);
@@ -21,6 +22,7 @@ struct tool {
 static const struct tool tools[] = {
 	{ "pc-drain", pc_drain_main },
 	{ "pc-enqueue", pc_enqueue_main },
+	{ "pc-file", pc_file_main },
 	{ "pc-lock", pc_lock_main },
 	{ "pc-respond", pc_respond_main },
 	{ "pc-serve", pc_serve_main },
@@ -32,6 +34,7 @@ static const char help[] =
 "The sandbox's tools in one file; a link with a tool's name works too.\n"
 "  pc-drain    claim pending requests, print them a line each\n"
 "  pc-enqueue  one request without HTTP\n"
+"  pc-file     single files: write, read, list, remove\n"
 "  pc-lock     run a program under a lock\n"
 "  pc-respond  publish responses\n"
 "  pc-serve    HTTP on loopback in front of the queue\n"
@@ -68,6 +71,5 @@ main(int argc, char *argv[])
 	if (argc > 1 && (strcmp(argv[1], "-V") == 0 ||
 	    strcmp(argv[1], "--version") == 0))
 		cli_version();
-	cli_usage("name a tool: pc-drain, pc-enqueue, pc-lock, pc-respond or "
-	    "pc-serve");
+	cli_usage("name a tool; see pc-tools --help");
 }

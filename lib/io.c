@@ -126,3 +126,13 @@ io_close(int fd)
 		close(fd);
 	errno = saved;
 }
+
+void
+io_widen_pipe(int fd)
+{
+	const int wide = 512 * 1024;
+	int now = fcntl(fd, F_GETPIPE_SZ);
+
+	if (now != -1 && now < wide)
+		(void)fcntl(fd, F_SETPIPE_SZ, wide);
+}

@@ -40,6 +40,12 @@ int io_read_to_end(int fd, struct buf *b, size_t max);
  */
 ssize_t io_write_ready(int fd, const void *buf, size_t len);
 
+/*
+ * Gives a pipe room for what its two ends do at a time, so that they need not
+ * take turns; nothing happens to what is no pipe, or cannot have more.
+ */
+void io_widen_pipe(int fd);
+
 /* fd polls as a closed pipe or socket at its far end (never for a file). */
 bool io_peer_gone(short revents);
 

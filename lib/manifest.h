@@ -27,6 +27,7 @@ struct manifest_writer {
 /* 0, or -1 with errno. */
 int manifest_begin(struct manifest_writer *m, const struct scope *s);
 int manifest_add(struct manifest_writer *m, const struct entry *e);
+int manifest_add_line(struct manifest_writer *m, struct span line);
 int manifest_end(struct manifest_writer *m, char id[static MANIFEST_ID_SIZE]);
 void manifest_writer_free(struct manifest_writer *m);
 
@@ -77,6 +78,9 @@ int manifest_id(struct manifest *m, char id[static MANIFEST_ID_SIZE],
 const struct entry *manifest_peek(struct manifest *m, struct fault *f,
     bool *failed);
 void manifest_next(struct manifest *m);
+
+/* The line, newline included, of the entry that is peeked at. */
+struct span manifest_line(const struct manifest *m);
 
 /* Another reader of the same file, from the entry that this one peeks at. */
 struct manifest *manifest_fork(const struct manifest *m);

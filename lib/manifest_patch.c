@@ -79,14 +79,18 @@ gone(struct patching *k, struct span path)
 }
 
 static int
-keep(struct patching *k, const struct entry *e, bool changed)
+keep(struct patching *k, struct manifest *from, bool changed)
 {
+	bool failed;
+	const struct entry *e = manifest_peek(from, k->f, &failed);
+
 	if (k->gone.len > 0 && e->path.n > k->gone.len &&
 	    path_is_below(e->path, buf_span(&k->gone)))
 		return fault_input(k->f, e->path, changed ?
 		    "sent, and its folder is not" :
 		    "its folder is deleted, and it is not");
-	if (manifest_add(k->out, e) == -1)
+	/* As it stands there, which is how it would be written. */
+	if (manifest_add_line(k->out, manifest_line(from)) == -1)
 		return fault_system(k->f, span_of("manifest"));
 	return changed && e->type != ENTRY_DIR ? gone(k, e->path) : 0;
 }
@@ -130,11 +134,11 @@ patch(struct patching *k, struct manifest *base, struct manifest *lines,
 		if (order >= 0)
 			got = is_deleted(deleted, n->path) ?
 			    fault_input(k->f, n->path, "sent and deleted") :
-			    keep(k, n, true);
+			    keep(k, lines, true);
 		else if (is_deleted(deleted, b->path))
 			got = gone(k, b->path);
 		else
-			got = keep(k, b, false);
+			got = keep(k, base, false);
 		if (got == -1)
 			return -1;
 		if (order <= 0)

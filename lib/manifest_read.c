@@ -28,6 +28,7 @@ struct manifest {
 	char *window;
 	size_t len, at;		/* bytes in the window, and where we are */
 	off_t window_at;	/* the window's place in the file */
+	size_t line_len;	/* of the line before at, its newline too */
 	bool have;		/* entry is the next */
 	struct entry entry;
 	struct buf arena;	/* what entry's spans point into */
@@ -114,7 +115,8 @@ next_line(struct manifest *m, struct span *line)
 	}
 	*line = (struct span){ m->window + m->at,
 	    (size_t)(end - m->window) - m->at };
-	m->at += line->n + 1;
+	m->line_len = line->n + 1;
+	m->at += m->line_len;
 	return 1;
 }
 
@@ -506,6 +508,12 @@ manifest_next(struct manifest *m)
 	m->have = false;
 }
 
+struct span
+manifest_line(const struct manifest *m)
+{
+	return (struct span){ m->window + m->at - m->line_len, m->line_len };
+}
+
 struct manifest *
 manifest_fork(const struct manifest *m)
 {
@@ -516,6 +524,7 @@ manifest_fork(const struct manifest *m)
 	memcpy(fork->window, m->window, m->len);
 	fork->len = m->len;
 	fork->at = m->at;
+	fork->line_len = m->line_len;
 	fork->window_at = m->window_at;
 	fork->last_folder = m->last_folder;
 	buf_add_span(&fork->last, buf_span(&m->last));

@@ -120,6 +120,13 @@ manifest_add(struct manifest_writer *m, const struct entry *e)
 }
 
 int
+manifest_add_line(struct manifest_writer *m, struct span line)
+{
+	buf_add_span(&m->out, line);
+	return m->out.len < CHUNK && !buf_failed(&m->out) ? 0 : flush(m);
+}
+
+int
 manifest_end(struct manifest_writer *m, char id[static MANIFEST_ID_SIZE])
 {
 	uint8_t sum[SHA256_SIZE];

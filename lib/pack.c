@@ -287,6 +287,9 @@ send_head(struct packing *k)
 	buf_add_str(&b, "\"}\n");
 	got = send_note(k, DELTA_HEAD, buf_span(&b));
 	buf_free(&b);
+	/* The receiver can look at its own tree while we look at ours. */
+	if (got == 0 && sink_flush(k->p->sink) == -1)
+		got = sink_fault(k);
 	return got;
 }
 

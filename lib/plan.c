@@ -181,17 +181,34 @@ plan_clean_entries(struct plan *p)
 }
 
 static int
-delete_entry(struct plan *p, const struct entry *e)
+delete_entry(struct plan *p, struct span path)
 {
 	struct stat st;
-	int got = look(p, e->path, &st);
+	int got = look(p, path, &st);
 
 	if (got != 1)
 		return got;
 	if (S_ISDIR(st.st_mode))
-		return plan_open_parent(p, e->path) == -1 ? -1 :
-		    add_step(p, STEP_EMPTY, e->path, 0);
-	return take(p, e->path);
+		return plan_open_parent(p, path) == -1 ? -1 :
+		    add_step(p, STEP_EMPTY, path, 0);
+	return take(p, path);
+}
+
+int
+plan_delete_list(struct plan *p, int deleted)
+{
+	struct path_list *l = path_list_open(deleted);
+	struct span path;
+	int got = 0;
+
+	if (l == NULL)
+		return fault_system(p->f, span_of("deletions"));
+	while (got == 0 && path_list_peek(l, &path)) {
+		got = delete_entry(p, path);
+		path_list_next(l);
+	}
+	path_list_free(l);
+	return got;
 }
 
 int
@@ -211,7 +228,7 @@ plan_delete(struct plan *p, struct manifest *before, struct manifest *after)
 		if (failed)
 			return -1;
 		order = a == NULL ? -1 : path_compare(b->path, a->path);
-		if (order < 0 && delete_entry(p, b) == -1)
+		if (order < 0 && delete_entry(p, b->path) == -1)
 			return -1;
 		if (order <= 0)
 			manifest_next(before);

@@ -45,6 +45,9 @@ int plan_clean_entries(struct plan *p);
 int plan_delete(struct plan *p, struct manifest *before,
     struct manifest *after);
 
+/* The same for paths, each with a NUL, of a file. */
+int plan_delete_list(struct plan *p, int deleted);
+
 /* What is staged takes its place.  empty: nothing will be there by then. */
 int plan_put(struct plan *p, bool empty);
 

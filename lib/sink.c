@@ -47,6 +47,7 @@ sink_open(int fd, int gzip_level, bool base64)
 		return NULL;
 	}
 	s->gzip = gzip_level > 0;
+	io_widen_pipe(fd);
 	return s;
 }
 
@@ -153,6 +154,12 @@ flush(struct sink *s)
 
 	s->len = 0;
 	return len == 0 ? 0 : code(s, s->buffer, len, false);
+}
+
+int
+sink_flush(struct sink *s)
+{
+	return s->error != 0 ? stuck(s) : flush(s);
 }
 
 int

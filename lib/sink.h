@@ -27,6 +27,9 @@ int sink_write(struct sink *s, const void *data, size_t len);
 uint8_t *sink_reserve(struct sink *s, size_t *len);
 int sink_commit(struct sink *s, size_t len);
 
+/* What can go on goes on now, to a reader that has something to do with it. */
+int sink_flush(struct sink *s);
+
 /* All that is left, and the end of gzip and base64.  0, or -1 with errno. */
 int sink_finish(struct sink *s);
 

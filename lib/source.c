@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "io.h"
 #include "source.h"
 
 #define RAW_SIZE	65536	/* of what is still coded */
@@ -52,6 +53,7 @@ source_open(int fd, enum source_form form)
 		errno = ENOMEM;
 		return NULL;
 	}
+	io_widen_pipe(fd);
 	return s;
 }
 

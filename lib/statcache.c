@@ -291,6 +291,37 @@ statcache_add(struct statcache_writer *w, struct span path,
 }
 
 int
+statcache_copy(struct statcache_writer *w, struct statcache *c,
+    struct span path)
+{
+	struct span at;
+	int order;
+
+	start(w);
+	while (peek(c, &at)) {
+		order = path.n == 0 ? -1 : path_compare(at, path);
+		if (order > 0)
+			break;
+		if (order < 0) {
+			buf_add(&w->out, &c->head, sizeof(c->head));
+			buf_add_span(&w->out, at);
+			if ((w->out.len >= CHUNK || buf_failed(&w->out)) &&
+			    flush(w) == -1)
+				return -1;
+		}
+		c->at += sizeof(c->head) + at.n;
+		c->have = false;
+	}
+	return 0;
+}
+
+int
+statcache_step_ms(void)
+{
+	return (int)(clock_step() / 1000000) + 1;
+}
+
+int
 statcache_end(struct statcache_writer *w)
 {
 	uint8_t sum[SHA256_SIZE];

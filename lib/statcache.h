@@ -51,8 +51,17 @@ struct statcache_writer {
 int statcache_add(struct statcache_writer *w, struct span path,
     const struct stat *st, int64_t read_ns,
     const uint8_t sha256[static SHA256_SIZE]);
+/*
+ * All records of c that are before path (or all that are left: path empty),
+ * as they are; one at path itself is left out.
+ */
+int statcache_copy(struct statcache_writer *w, struct statcache *c,
+    struct span path);
 int statcache_end(struct statcache_writer *w);
 void statcache_writer_free(struct statcache_writer *w);
+
+/* So far apart two changes are sure to have different times, in ms. */
+int statcache_step_ms(void);
 
 /* The clock that file times are taken from, in ns. */
 int64_t statcache_clock(void);

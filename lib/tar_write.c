@@ -121,7 +121,7 @@ split_at(struct span path)
 	if (path.n > PREFIX_FIELD + 1 + NAME_FIELD)
 		return 0;
 	for (i = path.n - 1; i > 0; i--)
-		if (path.p[i] == '/' && i <= PREFIX_FIELD &&
+		if (i <= PREFIX_FIELD && path.p[i] == '/' &&
 		    path.n - i - 1 <= NAME_FIELD && i + 1 < path.n)
 			return i;
 	return 0;

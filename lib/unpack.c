@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -28,6 +29,8 @@
 #define RESULT	"manifest"
 #define PLAN	"plan"
 
+#define WORTH_WAITING	(1024 * 1024)	/* bytes, for a tick of the clock */
+
 enum start {
 	START_WHOLE,		/* a whole tree */
 	START_DELTA,		/* from what the target has */
@@ -42,6 +45,7 @@ struct unpacking {
 	struct receive r;
 	enum start start;
 	bool delta_origin;	/* the target has what origin says */
+	bool cache_proved;	/* and the cache proved all of it */
 	struct scope scope;	/* when it came from a manifest */
 	const struct scope *use;
 	int lines, deleted, modes;
@@ -294,13 +298,18 @@ check_origin(struct unpacking *k)
 	if (m != NULL && cache != NULL)
 		c = compare_open(k->u->root, none, manifest_scope(m), m,
 		    cache, NULL, k->f);
-	while (c != NULL && (got = compare_next(c, &item, k->f)) == 1)
+	k->cache_proved = true;
+	while (c != NULL && (got = compare_next(c, &item, k->f)) == 1) {
+		if (item.now != NULL && item.now->summed &&
+		    item.now->read_ns != INT64_MAX)
+			k->cache_proved = false;
 		if (item.change != CHANGE_NONE) {
 			got = fault_input(k->f, item.path,
 			    "changed since the manifest that the archive "
 			    "starts from; take a snapshot");
 			break;
 		}
+	}
 	compare_free(c);
 	statcache_free(cache);
 	manifest_free(m);
@@ -451,6 +460,8 @@ plan_changes(struct unpacking *k, struct plan *p)
 
 	if (plan_put(p, false) == -1)
 		return -1;
+	if (k->start == START_DELTA)
+		return plan_delete_list(p, k->deleted);
 	before = open_manifest(k->stage.dir, ORIGIN, false, k->f);
 	if (before != NULL)
 		after = open_manifest(k->stage.dir, RESULT, false, k->f);
@@ -588,7 +599,7 @@ add_to_cache(struct unpacking *k, struct statcache_writer *w,
 }
 
 static int
-write_cache(struct unpacking *k)
+rewrite_cache(struct unpacking *k)
 {
 	struct span none = { NULL, 0 };
 	struct statcache_writer out = { .fd = new_file(&k->stage,
@@ -625,6 +636,78 @@ out:
 	statcache_writer_free(&out);
 	io_close(out.fd);
 	return got;
+}
+
+/* One that was put there, with what it is now. */
+static int
+add_put(struct unpacking *k, struct statcache_writer *w, struct beneath *b,
+    const struct entry *e)
+{
+	struct stat st;
+	const char *name;
+	int dir;
+
+	if (e->type != ENTRY_FILE)
+		return 0;
+	dir = beneath_parent(b, e->path, &name);
+	if (dir == -1 || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1 ||
+	    (uint64_t)st.st_size != e->size ||
+	    stat_mtime_ns(&st) != e->mtime_ns)
+		return 0;
+	return statcache_add(w, e->path, &st, statcache_clock(),
+	    e->sha256) == -1 ? staging_fault(k->f) : 0;
+}
+
+/* The old cache, which proved everything, with what was put in between. */
+static int
+update_cache(struct unpacking *k)
+{
+	struct statcache_writer out = { .fd = new_file(&k->stage,
+	    RESULT CACHE_SUFFIX) };
+	struct manifest *lines = open_manifest(k->stage.dir, LINES, true,
+	    k->f);
+	struct statcache *old = open_cache(&k->stage);
+	struct beneath *b = beneath_open(k->u->root);
+	struct span none = { NULL, 0 };
+	const struct entry *e;
+	bool failed = false;
+	int got = -1;
+
+	if (out.fd == -1 || old == NULL || b == NULL)
+		staging_fault(k->f);
+	else if (lines != NULL) {
+		got = 0;
+		while (got == 0 && (e = manifest_peek(lines, k->f,
+		    &failed)) != NULL) {
+			got = statcache_copy(&out, old, e->path) == -1 ?
+			    staging_fault(k->f) : add_put(k, &out, b, e);
+			manifest_next(lines);
+		}
+		if (failed)
+			got = -1;
+		if (got == 0 && (statcache_copy(&out, old, none) == -1 ||
+		    statcache_end(&out) == -1))
+			got = staging_fault(k->f);
+	}
+	beneath_free(b);
+	statcache_free(old);
+	manifest_free(lines);
+	statcache_writer_free(&out);
+	io_close(out.fd);
+	return got;
+}
+
+/*
+ * A rename is a change: what was moved just now proves nothing until the
+ * clock has gone on.  When that is a lot to read again, it is waited for.
+ */
+static int
+write_cache(struct unpacking *k)
+{
+	if (k->r.bytes > WORTH_WAITING)
+		poll(NULL, 0, statcache_step_ms());
+	return k->start == START_DELTA && k->cache_proved ? update_cache(k) :
+	    rewrite_cache(k);
 }
 
 /* The tree itself tells what an archive in another order did not. */
@@ -683,8 +766,6 @@ carry_out(struct unpacking *k)
 		return -1;
 	if (k->start == START_REPEAT)
 		return check_repeat(k);
-	if (k->delta_origin && check_origin(k) == -1)
-		return -1;
 	if (ordered && write_result(&k->stage, RESULT, id, k->f) == -1)
 		return -1;
 	if (write_plan(k, manifest) == -1)
@@ -710,7 +791,12 @@ unpack_staged(struct unpacking *k)
 	if (k->r.tar == NULL)
 		return fault_system(k->f, span_of("archive"));
 	if (receive_begin(&k->r, &delta, since, k->f) == -1 ||
-	    find_start(k, delta, since) == -1 || receive(k) == -1)
+	    find_start(k, delta, since) == -1)
+		return -1;
+	/* The sender is still looking for what changed: look here meanwhile. */
+	if (k->delta_origin && check_origin(k) == -1)
+		return -1;
+	if (receive(k) == -1)
 		return -1;
 	return carry_out(k);
 }

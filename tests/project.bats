@@ -29,7 +29,8 @@ top() {
 }
 
 @test "every tool: -h is one page on stdout, -V a version, bad options exit 100" {
-	for t in pc-serve pc-enqueue pc-drain pc-respond pc-lock pc-allow pc-forward; do
+	for t in pc-serve pc-enqueue pc-drain pc-respond pc-file pc-lock pc-tarsync pc-allow \
+	    pc-forward; do
 		run --separate-stderr -0 "$t" --help
 		[[ $output == "usage: $t "* ]]
 		[ -z "$stderr" ]
@@ -44,7 +45,8 @@ top() {
 }
 
 @test "every tool: a closed stdout is an error, not silence" {
-	for t in pc-serve pc-enqueue pc-drain pc-respond pc-lock pc-allow pc-forward; do
+	for t in pc-serve pc-enqueue pc-drain pc-respond pc-file pc-lock pc-tarsync pc-allow \
+	    pc-forward; do
 		run --separate-stderr -111 sh -c "$t -h >&-"
 		[ "$(wc -l <<<"$stderr")" -eq 1 ]
 	done
@@ -59,7 +61,8 @@ top() {
 }
 
 @test "every tool: its page names each of its long options" {
-	for t in pc-serve pc-enqueue pc-drain pc-respond pc-lock pc-allow pc-forward; do
+	for t in pc-serve pc-enqueue pc-drain pc-respond pc-file pc-lock pc-tarsync pc-allow \
+	    pc-forward; do
 		"$t" --help | grep -oE -- '--[a-z][a-z-]+' | sort -u |
 		while read -r option; do
 			echo "$t $option"

@@ -39,3 +39,10 @@ unit_dir() {
 	[ "$(grep -c '^ok' <<<"$output")" -eq 9 ]
 	[ "$(ls)" = $'file\nfolder.pc.lock' ]
 }
+
+@test "unit: names below a root, and removing hostile trees" {
+	run "$(unit_dir)/beneath"
+	echo "$output" | grep -v '^ok' || true
+	[ "$status" -eq 0 ]
+	[ "$(grep -c '^ok' <<<"$output")" -eq 21 ]
+}

@@ -22,6 +22,7 @@ sys.dont_write_bytecode = True
 
 import figures
 import lock
+import sync
 from procs import Failed, Group, cpu_seconds, rss_kib, switches
 from ways import BUILD, Ours, Peer, Straight, Tunnel
 
@@ -160,6 +161,14 @@ class Bench:
             parent: self.attempt(f"locks in {parent}", lock.measure, parent,
                                  self.plan.quick)
             for parent in (TMPFS, DISK)}
+
+    def sync_figures(self):
+        parents = (TMPFS,) if self.plan.quick else (TMPFS, DISK)
+        for parent in parents:
+            progress(f"workspaces in {parent}")
+            self.results.setdefault("sync", {})[parent] = self.attempt(
+                f"workspaces in {parent}", sync.measure, parent,
+                self.plan.quick)
 
     def limits(self):
         progress("limits of the machine")
@@ -404,7 +413,7 @@ def print_report(bench):
                            if load in plan.loads])
     print_goals([*way_goals(ways), *queue_goals(results),
                  *gateway_goals(results, plan.waiting),
-                 *lock_goals(results)])
+                 *lock_goals(results), *sync.goals(results.get("sync", {}))])
     if bench.skipped:
         print("\nCould not be run:\n")
         for line in bench.skipped:
@@ -438,6 +447,7 @@ def main():
     bench.queue_figures()
     bench.gateway_figures()
     bench.lock_figures()
+    bench.sync_figures()
     bench.results["skipped"] = bench.skipped
     with open(os.path.join(BUILD, "results.json"), "w",
               encoding="utf-8") as file:
