@@ -194,7 +194,7 @@ fuzz:
 	tests/packages.sh $(FUZZPKG)
 	$(MAKE) -s $(FUZZ)
 	for f in $(FUZZ); do n=$${f##*/}; mkdir -p build/corpus/$$n; \
-	    echo "fuzzing $$n"; $$f -max_total_time=$(SECONDS) -max_len=4096 \
+	    echo "fuzzing $$n"; $$f -max_total_time=$(SECONDS) -max_len=8192 \
 	    -artifact_prefix=build/corpus/ -verbosity=0 build/corpus/$$n $$(ls -d tests/fuzz/seeds/$$n \
 	    2>/dev/null) || exit 1; done
 

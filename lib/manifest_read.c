@@ -435,7 +435,7 @@ parse_entry(struct json *j, struct span line, struct entry *e,
 	for (i = 0, at = 1; i < n; i++, at = json_skip(j, at + 1))
 		if (take_member(j, at, e, &seen, arena, where) == -1)
 			return -1;
-	if (buf_failed(arena))
+	if (buf_failed(arena) || arena->len == 0)
 		return -1;
 	e->path = (struct span){ arena->data + where[0], where[1] };
 	e->target = (struct span){ arena->data + where[2], where[3] };

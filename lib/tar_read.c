@@ -30,6 +30,7 @@ struct tar_reader {
 	uint64_t left;		/* stored bytes that were not read yet */
 	unsigned padding;
 	size_t pending;		/* bytes that the caller looks at */
+	bool file;		/* its data is to be had; else it is skipped */
 	bool sparse;
 	struct buf map;		/* struct tar_run each */
 	size_t run;		/* the next of them */
@@ -616,6 +617,7 @@ take_member(struct tar_reader *r, struct tar_member *m, uint64_t size)
 	r->left = size;
 	r->padding = (unsigned)(-size & (BLOCK - 1));
 	r->at = 0;
+	r->file = m->type == TAR_FILE;
 	if ((got = set_times(r, m)) != TAR_MEMBER)
 		return got;
 	if (tar_number(r->tar.th_buf.mode, 8, &mode) == -1)
@@ -672,7 +674,7 @@ tar_read_data(struct tar_reader *r, uint64_t *offset, const uint8_t **data,
 
 	source_consume(r->source, r->pending);
 	r->pending = 0;
-	if (r->left == 0 || !find_run(r))
+	if (!r->file || r->left == 0 || !find_run(r))
 		return TAR_END;
 	if ((got = source_peek(r->source, 1, data)) == -1)
 		return source_trouble(r);
