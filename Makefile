@@ -6,7 +6,7 @@
 # make demo       the main job for real; installs what it needs
 # make check      lint, all tests, again under sanitizers; installs likewise
 # make bench      speed, as ratios against peers in the same run
-# make faults     kills every process at random moments, ROUNDS=500 times,
+# make faults     every process killed, every call failed, ROUNDS=500,
 #                 and 40 holders of a lock each time
 # make fuzz       every parser, T=30s each
 # make interop    against the published peer, in both roles
@@ -189,6 +189,12 @@ faults:
 	PATH="$$PWD/bin:$$PATH" tests/faults/pipeline.py --self-test
 	PATH="$$PWD/bin:$$PATH" tests/faults/lock.py --rounds $(ROUNDS)
 	PATH="$$PWD/bin:$$PATH" tests/faults/lock.py --self-test
+	PATH="$$PWD/bin:$$PATH" tests/faults/tarsync.py \
+	    --every $(if $(filter 500,$(ROUNDS)),1,5) --rounds $$((2 * $(ROUNDS)))
+	PATH="$$PWD/bin:$$PATH" tests/faults/tarsync.py --self-test
+	d=$$(mktemp -d) && PATH="$$PWD/bin:$$PATH" tests/merge_cases.py \
+	    random "$$d" "$$(date +%s)" $$((4 * $(ROUNDS))); r=$$?; \
+	    rm -rf "$$d"; exit $$r
 
 fuzz:
 	tests/packages.sh $(FUZZPKG)

@@ -27,3 +27,16 @@ load helper
 	echo "$output"
 	[ "$status" -eq 0 ]
 }
+
+@test "faults: pc-tarsync stopped at its calls, and raced: old or new, nothing lost" {
+	run "$BATS_TEST_DIRNAME/faults/tarsync.py" --every 11 --rounds 30
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[[ $output == *"each reached; 0 failed"* ]]
+}
+
+@test "faults: a tar that works in place is found out" {
+	run "$BATS_TEST_DIRNAME/faults/tarsync.py" --self-test
+	echo "$output"
+	[ "$status" -eq 0 ]
+}
