@@ -57,6 +57,30 @@ same_as_seen(const struct stat *st, const struct seen *seen)
 	    stat_mtime_ns(st) == seen->mtime_ns));
 }
 
+/*
+ * renameat2(2), also of a folder that its owner may not write: that would
+ * change what its ".." is.  Its mode comes with it.
+ */
+static int
+move(int from, const char *name, int to, const char *as, unsigned flags)
+{
+	struct stat st;
+	int got = renameat2(from, name, to, as, flags), saved;
+
+	if (got == 0 || errno != EACCES ||
+	    fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) == -1 ||
+	    !S_ISDIR(st.st_mode) || (st.st_mode & 0200))
+		return got;
+	if (mode_set_at(from, name, (st.st_mode & 07777) | 0700) == -1)
+		return -1;
+	got = renameat2(from, name, to, as, flags);
+	saved = errno;
+	(void)mode_set_at(got == 0 ? to : from, got == 0 ? as : name,
+	    st.st_mode & 07777);
+	errno = saved;
+	return got;
+}
+
 /* --- the conflicts folder --- */
 
 static int
@@ -98,11 +122,11 @@ save(struct applying *k, int dir, const char *name, struct span path)
 	if (open_saved(k) == -1 || (saved = beneath_parent_made(k->saved,
 	    path, 0700, &to)) == -1)
 		return -1;
-	if (renameat2(dir, name, saved, to, RENAME_NOREPLACE) == 0)
+	if (move(dir, name, saved, to, RENAME_NOREPLACE) == 0)
 		return 0;
 	for (i = 1; errno == EEXIST && i < 1000; i++) {
 		snprintf(other, sizeof(other), "%.200s.%d", to, i);
-		if (renameat2(dir, name, saved, other, RENAME_NOREPLACE) == 0)
+		if (move(dir, name, saved, other, RENAME_NOREPLACE) == 0)
 			return 0;
 	}
 	return -1;
@@ -135,7 +159,7 @@ dispose(struct applying *k, const struct journal_record *r, int dir,
 		return unlinkat(dir, name, 0) == -1 && errno != ENOENT ?
 		    -1 : 0;
 	old_name(r, old);
-	if (renameat(dir, name, k->old_dir, old) == -1 && errno != ENOENT)
+	if (move(dir, name, k->old_dir, old, 0) == -1 && errno != ENOENT)
 		return -1;
 	return 0;
 }
@@ -147,15 +171,16 @@ exchange(struct applying *k, const struct journal_record *r, int from,
 {
 	char old[24];
 
-	if (renameat2(from, staged, to, name, RENAME_EXCHANGE) == 0)
+	/* What is there may be such a folder; what is staged is none. */
+	if (move(to, name, from, staged, RENAME_EXCHANGE) == 0)
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -1;
 	old_name(r, old);
-	if (renameat(to, name, k->old_dir, old) == -1 ||
+	if (move(to, name, k->old_dir, old, 0) == -1 ||
 	    renameat2(from, staged, to, name, RENAME_NOREPLACE) == -1)
 		return -1;
-	return renameat(k->old_dir, old, from, staged);
+	return move(k->old_dir, old, from, staged, 0);
 }
 
 static int
@@ -202,7 +227,7 @@ put_plainly(struct applying *k, const struct journal_record *r, int from,
 	if (fstatat(to, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    (S_ISDIR(there.st_mode) || S_ISDIR(here.st_mode))) {
 		old_name(r, old);
-		if (renameat(to, name, k->old_dir, old) == -1)
+		if (move(to, name, k->old_dir, old, 0) == -1)
 			return -1;
 		beneath_forget(k->tree, r->path);
 	}
@@ -246,7 +271,7 @@ take_back(struct applying *k, const struct journal_record *r,
 {
 	if (k->a->surprise != NULL)
 		k->a->surprise(k->a->arg, r->path, true);
-	if (renameat2(k->old_dir, old, dir, name, RENAME_NOREPLACE) == 0)
+	if (move(k->old_dir, old, dir, name, RENAME_NOREPLACE) == 0)
 		return 0;
 	return save(k, k->old_dir, old, r->path);
 }
@@ -265,7 +290,7 @@ step_take(struct applying *k, const struct journal_record *r)
 		return no_such_parent(errno) ? 0 : step_fault(k, r);
 	/* A step that was taken has left something in `old`. */
 	if (!exists(k->old_dir, old)) {
-		if (renameat(dir, name, k->old_dir, old) == 0) {
+		if (move(dir, name, k->old_dir, old, 0) == 0) {
 			beneath_forget(k->tree, r->path);
 		} else if (errno != ENOENT ||
 		    mknodat(k->old_dir, old, S_IFREG | 0600, 0) == -1) {
@@ -317,6 +342,9 @@ step_mode(struct applying *k, const struct journal_record *r, bool last)
 		return no_such_parent(errno) ? 0 : step_fault(k, r);
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return errno == ENOENT ? 0 : step_fault(k, r);
+	/* A mode that is given back is one entry's, not its successor's. */
+	if (r->seen.ino != 0 && r->seen.ino != st.st_ino)
+		return 0;
 	if (!last) {
 		if (!S_ISDIR(st.st_mode) || (st.st_mode & 0700) == 0700)
 			return 0;

@@ -175,6 +175,7 @@ make_parents(struct merge_plan *p, struct span path)
 	struct journal_record r = { .step = STEP_MAKE };
 	const char *name;
 	struct stat st;
+	bool implied;
 	int dir;
 
 	for (part.n = 1; part.n < path.n; part.n++) {
@@ -186,15 +187,16 @@ make_parents(struct merge_plan *p, struct span path)
 			continue;
 		if (errno != ENOENT)
 			return 0;
-		/* The staged folder's mode is that of its member. */
 		dir = beneath_parent(p->plan.staged, part, &name);
 		if (dir == -1 || fstatat(dir, name, &st,
 		    AT_SYMLINK_NOFOLLOW) == -1)
 			return fault_system(p->f, part);
+		if (plan_staged_mode(&p->plan, part, &st, &r.mode,
+		    &implied) == -1)
+			return -1;
 		r.path = part;
-		r.mode = st.st_mode & 0777;
-		if (journal_add(p->plan.out, &r) == -1)
-			return fault_system(p->f, span_of("journal"));
+		if (add(p, &r) == -1)
+			return -1;
 	}
 	return 0;
 }

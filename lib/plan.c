@@ -42,7 +42,7 @@ plan_free(struct plan *p)
 {
 	beneath_free(p->tree);
 	beneath_free(p->staged);
-	buf_free(&p->opened);
+	buf_free(&p->way);
 }
 
 static int
@@ -58,17 +58,6 @@ add_step(struct plan *p, enum step step, struct span path, unsigned mode)
 	struct journal_record r = { .path = path, .step = step, .mode = mode };
 
 	return add(p, &r);
-}
-
-static int
-remember(struct plan *p, struct buf *b, struct span path)
-{
-	buf_reset(b, ENTRY_PATH_MAX);
-	buf_add_span(b, path);
-	if (!buf_failed(b))
-		return 0;
-	errno = ENOMEM;
-	return fault_system(p->f, path);
 }
 
 /* What path is in one of the two trees: 1, 0 for nothing, -1 with f. */
@@ -91,17 +80,45 @@ look(struct plan *p, struct span path, struct stat *st)
 	return look_in(p, p->tree, path, st);
 }
 
+/* Whether folder has had its turn, on the way to where we are. */
+static int
+is_opened(struct plan *p, struct span folder)
+{
+	struct span way = buf_span(&p->way);
+
+	while (p->nopened > 0) {
+		way.n = p->opened[p->nopened - 1];
+		if (path_is_below(folder, way))
+			break;
+		p->nopened--;
+	}
+	if (p->nopened > 0 && way.n == folder.n)
+		return 1;
+	if (p->nopened == BENEATH_DEPTH_MAX) {
+		errno = ENAMETOOLONG;
+		return fault_system(p->f, folder);
+	}
+	p->opened[p->nopened++] = folder.n;
+	buf_reset(&p->way, ENTRY_PATH_MAX);
+	buf_add_span(&p->way, folder);
+	if (!buf_failed(&p->way))
+		return 0;
+	errno = ENOMEM;
+	return fault_system(p->f, folder);
+}
+
 int
 plan_open_parent(struct plan *p, struct span path)
 {
 	struct span parent = path_parent(path);
+	struct journal_record r = { .path = parent, .step = STEP_MODE };
 	struct stat st;
 	int got;
 
-	if (parent.n == 0 || span_equal(parent, buf_span(&p->opened)))
+	if (parent.n == 0)
 		return 0;
-	if (remember(p, &p->opened, parent) == -1)
-		return -1;
+	if ((got = is_opened(p, parent)) != 0)
+		return got == -1 ? -1 : 0;
 	if ((got = look(p, parent, &st)) != 1)
 		return got;
 	if (st.st_dev != p->device)
@@ -110,8 +127,12 @@ plan_open_parent(struct plan *p, struct span path)
 		return 0;
 	if (check_access(p, parent, &st) == -1)
 		return -1;
-	return (st.st_mode & 0700) == 0700 ? 0 :
-	    add_step(p, STEP_MODE, parent, st.st_mode & 07777);
+	if ((st.st_mode & 0700) == 0700)
+		return 0;
+	/* At the end as it was, if it is still there. */
+	r.mode = st.st_mode & 07777;
+	r.seen.ino = st.st_ino;
+	return add(p, &r);
 }
 
 /* --- what goes --- */
@@ -239,15 +260,19 @@ plan_delete(struct plan *p, struct manifest *before, struct manifest *after)
 
 /* --- what comes --- */
 
-/* Whether the last member to say so named the folder: 1, 0, -1. */
-static int
-is_implied(struct plan *p, struct span path)
+int
+plan_staged_mode(struct plan *p, struct span path, const struct stat *staged,
+    unsigned *mode, bool *implied)
 {
 	char name[BENEATH_PATH_MAX];
 	struct folder_mode m;
 	ssize_t n;
-	int implied = 0;
 
+	*mode = staged->st_mode & 0777;
+	*implied = false;
+	/* With the sticky bit, the file of modes knows; the last one holds. */
+	if (!(staged->st_mode & 01000))
+		return 0;
 	if (lseek(p->modes, 0, SEEK_SET) == -1)
 		return fault_system(p->f, path);
 	while ((n = io_read_full(p->modes, &m, sizeof(m))) ==
@@ -255,10 +280,12 @@ is_implied(struct plan *p, struct span path)
 		if (m.path_len > sizeof(name) || io_read_full(p->modes, name,
 		    m.path_len) != (ssize_t)m.path_len)
 			break;
-		if (span_equal(path, (struct span){ name, m.path_len }))
-			implied = m.implied;
+		if (span_equal(path, (struct span){ name, m.path_len })) {
+			*mode = m.mode;
+			*implied = m.implied != 0;
+		}
 	}
-	return n == -1 ? fault_system(p->f, path) : implied;
+	return n == -1 ? fault_system(p->f, path) : 0;
 }
 
 /* Entries that are not the archive's to replace, below a folder. */
@@ -292,6 +319,8 @@ static int
 put_entry(struct plan *p, struct walk_entry *e, bool empty)
 {
 	struct stat there;
+	unsigned mode;
+	bool implied;
 	int got = empty ? 0 : look(p, e->path, &there);
 
 	if (got == -1)
@@ -299,13 +328,12 @@ put_entry(struct plan *p, struct walk_entry *e, bool empty)
 	if (e->type == WALK_DIR) {
 		if (got == 1 && S_ISDIR(there.st_mode))
 			return put_folder(p, e->path, &e->st, &there);
-		if (got == 1 && (e->st.st_mode & 01000)) {
-			got = is_implied(p, e->path);
-			if (got != 0)
-				return got == -1 ? -1 : fault_input(p->f,
-				    e->path, "is a link, or no folder, "
-				    "and the archive does not replace it");
-		}
+		if (got == 1 && plan_staged_mode(p, e->path, &e->st, &mode,
+		    &implied) == -1)
+			return -1;
+		if (got == 1 && implied)
+			return fault_input(p->f, e->path, "is a link, or no "
+			    "folder, and the archive does not replace it");
 	} else if (got == 1 && S_ISDIR(there.st_mode) &&
 	    refuse_excluded(p, e->path) == -1) {
 		return -1;

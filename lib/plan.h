@@ -7,6 +7,8 @@
 #ifndef PLAN_H
 #define PLAN_H
 
+#include <sys/stat.h>
+
 #include "beneath.h"
 #include "fault.h"
 #include "journal.h"
@@ -23,7 +25,9 @@ struct plan {
 	struct fault *f;
 
 	struct beneath *tree, *staged;	/* private, as what follows */
-	struct buf opened;	/* the last folder made writable */
+	struct buf way;		/* the folder of the last step */
+	size_t opened[BENEATH_DEPTH_MAX];	/* bytes of it that were made */
+	size_t nopened;				/* sure to be writable */
 	dev_t device;
 };
 
@@ -32,6 +36,13 @@ void plan_free(struct plan *p);
 
 /* Before a step in path's folder: it must let us rename there. */
 int plan_open_parent(struct plan *p, struct span path);
+
+/*
+ * The mode that a staged folder is to have: while it is staged, its owner's
+ * bits are set.  *implied: no member has named it.  0, or -1 with f.
+ */
+int plan_staged_mode(struct plan *p, struct span path,
+    const struct stat *staged, unsigned *mode, bool *implied);
 
 /*
  * A plan that cleans: everything of the scope goes.  As whole top-level

@@ -295,7 +295,7 @@ TARGETS = ['x', '../y', '/etc', '../../..', 'a/../b', 'b']
 def random_node(rng):
     kind = rng.random()
     if kind < 0.4:
-        return ('dir', rng.choice([0o755, 0o700]))
+        return ('dir', rng.choice([0o755, 0o700, 0o555]))
     if kind < 0.5:
         return ('link', rng.choice(TARGETS))
     return ('file', rng.choice([0o644, 0o600]), rng.choice('12345') * 3)
@@ -334,7 +334,7 @@ def change(rng, tree):
         if old and kind < 0.5 and old[0] == 'file':
             node = ('file', old[1], rng.choice('12345') * 3)
         elif old and kind < 0.65 and old[0] != 'link':
-            node = (old[0], rng.choice([0o755, 0o700, 0o750]), *old[2:])
+            node = (old[0], rng.choice([0o755, 0o700, 0o500]), *old[2:])
         if node[0] != 'dir' or (old and old[0] != 'dir'):
             cut(tree, path)
         tree[path] = node

@@ -44,6 +44,20 @@ conflict_dir() {
 	[ "$status" -eq 0 ]
 }
 
+@test "merge: the same as another user, in folders that may not be written" {
+	[ "$(id -u)" = 0 ] || skip "needs root to become another"
+	there=$(mktemp -d /tmp/pc-tarsync.XXXXXX)
+	chmod 755 "$there"
+	cp "$(command -v pc-tarsync)" "$BATS_TEST_DIRNAME"/merge_*.py "$there"
+	mkdir "$there/cases" && chown 65534:65534 "$there/cases"
+	run setpriv --reuid=65534 --regid=65534 --clear-groups \
+	    env PATH="$there:/usr/bin:/bin" python3 "$there/merge_cases.py" \
+	    random "$there/cases" "${MERGE_SEED:-$RANDOM}" 100
+	rm -rf "$there"
+	echo "$output"
+	[ "$status" -eq 0 ]
+}
+
 # --- baselines ----------------------------------------------------------------
 
 @test "merge: an archive without its baseline, or with another, is refused" {

@@ -226,8 +226,7 @@ class Torture:
             while len(self.did) < self.wanted and \
                     len(self.running) < PROCESSES:
                 self.spawn()
-            ready = self.poll.poll(2)
-            for fd, _ in ready:
+            for fd, _ in self.poll.poll(2):
                 finished.add(self.reap(fd))
             self.read_journal()
             self.wake()
@@ -235,9 +234,11 @@ class Torture:
             if self.hits and now >= next_hit and self.running:
                 self.hit()
                 next_hit = now + self.rng.random() * 0.02
-            if len(self.will) > seen or ready:
+            # Only who gets in counts: waiters are killed, and replaced, as
+            # long as it lasts; a stop is over in 20 ms.
+            if len(self.will) > seen or not self.running:
                 moved, seen = now, len(self.will)
-            elif now - moved > PATIENCE and not self.stopped:
+            elif now - moved > PATIENCE:
                 raise Violation(f"stuck: {len(self.running)} wait for ever")
         self.wake(everybody=True)
         self.nothing_left()

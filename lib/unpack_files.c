@@ -1,0 +1,86 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "unpacking.h"
+
+int
+staging_fault(struct fault *f)
+{
+	return fault_system(f, span_of(SCOPE_RUNTIME "/" UNPACK_STAGE));
+}
+
+struct manifest *
+staged_manifest(int dir, const char *name, bool lines, struct fault *f)
+{
+	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd == -1) {
+		fault_system(f, span_of(name));
+		return NULL;
+	}
+	return lines ? manifest_open_lines(fd, name, f) :
+	    manifest_open(fd, name, f);
+}
+
+int
+staged_result(struct stage *s, struct manifest_writer *out, struct fault *f)
+{
+	struct manifest *base, *lines;
+	int deleted, got = -1;
+
+	base = staged_manifest(s->dir, stage_has(s, BASE) ? BASE : ORIGIN,
+	    false, f);
+	if (base == NULL)
+		return -1;
+	lines = staged_manifest(s->dir, LINES, true, f);
+	deleted = openat(s->dir, DELETED, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (lines != NULL && deleted == -1)
+		staging_fault(f);
+	else if (lines != NULL) {
+		got = manifest_begin(out, manifest_scope(base));
+		if (got == -1)
+			staging_fault(f);
+		else
+			got = manifest_patch(base, lines, deleted, out, f);
+	}
+	io_close(deleted);
+	manifest_free(lines);
+	manifest_free(base);
+	return got;
+}
+
+int
+staged_file(struct stage *s, const char *name)
+{
+	if (unlinkat(s->dir, name, 0) == -1 && errno != ENOENT)
+		return -1;
+	return stage_file(s, name);
+}
+
+int
+staged_result_write(struct stage *s, const char *name,
+    char id[static MANIFEST_ID_SIZE], struct fault *f)
+{
+	struct manifest_writer out = { .fd = -1 };
+	int got = -1;
+
+	if ((out.fd = staged_file(s, name)) == -1)
+		return staging_fault(f);
+	if (staged_result(s, &out, f) == 0) {
+		got = manifest_end(&out, id);
+		if (got == -1)
+			staging_fault(f);
+	}
+	manifest_writer_free(&out);
+	io_close(out.fd);
+	return got;
+}
+
+struct statcache *
+stored_cache(const struct stage *s)
+{
+	return statcache_open(openat(s->runtime, STORED_MANIFEST CACHE_SUFFIX,
+	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+}
