@@ -63,7 +63,7 @@ top() {
 @test "every tool: its page names each of its long options" {
 	for t in pc-serve pc-enqueue pc-drain pc-respond pc-file pc-lock pc-tarsync pc-allow \
 	    pc-forward; do
-		"$t" --help | grep -oE -- '--[a-z][a-z-]+' | sort -u |
+		"$t" --help | grep -oE -- '--[a-z][a-z0-9-]+' | sort -u |
 		while read -r option; do
 			echo "$t $option"
 			# mdoc writes --name as "Fl -name".
