@@ -411,6 +411,8 @@ def print_report(bench):
     print_ways(ways, plan.loads)
     print_processes(ways, [load for load in ("get1", "get16")
                            if load in plan.loads])
+    for one in sync.tables(results.get("sync", {})):
+        table(*one)
     print_goals([*way_goals(ways), *queue_goals(results),
                  *gateway_goals(results, plan.waiting),
                  *lock_goals(results), *sync.goals(results.get("sync", {}))])
