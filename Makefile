@@ -40,6 +40,8 @@ LIBSRC   = $(sort $(wildcard lib/*.c))
 LIBS_pc-forward = -lcurl
 LIBS_pc-tarsync = -ltar -lz
 # What a tool's own file would be too long for.
+PARTS_pc-file = cmd/file_change.o cmd/file_common.o cmd/file_put.o \
+	   cmd/file_read.o
 PARTS_pc-tarsync = cmd/progress.o cmd/tarsync_common.o cmd/tarsync_pack.o \
 	   cmd/tarsync_unpack.o
 # Starting is most of what this one does: it loads nothing but libc.
