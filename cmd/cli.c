@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "buf.h"
@@ -253,4 +254,26 @@ cli_out(struct span data)
 {
 	if (io_write_all(STDOUT_FILENO, data.p, data.n) == -1)
 		cli_fail(EXIT_LATER, "stdout", strerror(errno));
+}
+
+int
+cli_make_folders(char *path, mode_t mode)
+{
+	char *p = path, *end;
+	bool last;
+
+	for (;;) {
+		p += strspn(p, "/");
+		end = p + strcspn(p, "/");
+		if (end == p)
+			return 0;
+		last = *end == '\0';
+		*end = '\0';
+		if (mkdir(path, mode) == -1 && errno != EEXIST)
+			return -1;
+		if (last)
+			return 0;
+		*end = '/';
+		p = end;
+	}
 }

@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "record.h"
 
@@ -71,6 +72,12 @@ const char *cli_id(const char *arg);
 
 /* 'name: value', checked and lower-cased (in arg itself), or exit 100. */
 void cli_add_header(struct record *r, char *arg);
+
+/*
+ * Makes the folders of path that are missing, path itself too, with mode.
+ * path is changed meanwhile.  0, or -1 with errno.
+ */
+int cli_make_folders(char *path, mode_t mode);
 
 /* All of it to stdout, or exit 111 (the reader has gone, the disk is full). */
 void cli_out(struct span data);

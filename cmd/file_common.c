@@ -76,30 +76,6 @@ place_split(struct place *at, const char *path, struct buf *parent)
 	return 0;
 }
 
-/* The folders that are missing; who makes them can always go on in them. */
-static int
-make_folders(char *path, mode_t mask)
-{
-	mode_t mode = (0777 & ~mask) | 0300;
-	char *p = path, *end;
-	bool last;
-
-	for (;;) {
-		p += strspn(p, "/");
-		end = p + strcspn(p, "/");
-		if (end == p)
-			return 0;
-		last = *end == '\0';
-		*end = '\0';
-		if (mkdir(path, mode) == -1 && errno != EEXIST)
-			return -1;
-		if (last)
-			return 0;
-		*end = '/';
-		p = end;
-	}
-}
-
 int
 place_open(struct place *at, const char *path, const struct args *a)
 {
@@ -108,7 +84,8 @@ place_open(struct place *at, const char *path, const struct args *a)
 
 	if (got == 0 && parent.data[0] != '\0') {
 		if (a->parents)
-			got = make_folders(parent.data, a->umask);
+			got = cli_make_folders(parent.data,
+			    (0777 & ~a->umask) | 0300);
 		if (got == 0)
 			at->dir = open(parent.data,
 			    O_PATH | O_DIRECTORY | O_CLOEXEC);

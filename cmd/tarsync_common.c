@@ -49,38 +49,17 @@ tarsync_fail(struct fault *f)
 	cli_fail_errno(object);
 }
 
-static int
-make_folders(const char *path)
-{
-	char *copy = strdup(path), *p;
-	int got = 0;
-
-	if (copy == NULL)
-		return -1;
-	for (p = copy + 1; got == 0 && *p != '\0'; p++) {
-		if (*p != '/')
-			continue;
-		*p = '\0';
-		if (mkdir(copy, 0755) == -1 && errno != EEXIST)
-			got = -1;
-		*p = '/';
-	}
-	if (got == 0 && mkdir(copy, 0755) == -1 && errno != EEXIST)
-		got = -1;
-	free(copy);
-	return got;
-}
-
 int
 tarsync_root(const struct tarsync *t, const char *path, bool make)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char *copy;
 
 	if (fd == -1 && errno == ENOENT && make && path[0] != '\0') {
-		umask(t->umask);
-		if (make_folders(path) == 0)
+		if ((copy = strdup(path)) != NULL &&
+		    cli_make_folders(copy, 0777 & ~t->umask) == 0)
 			fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		umask(0);
+		free(copy);
 	}
 	if (fd == -1 && (errno == ENOENT || errno == EACCES))
 		cli_fail(EXIT_NEVER, path, strerror(errno));

@@ -90,7 +90,6 @@ open_state(int root)
 	const char *home = getenv("XDG_STATE_HOME"), *sub = "";
 	char path[PATH_MAX];
 	struct stat st;
-	size_t i;
 	int n, fd;
 
 	if (home == NULL || home[0] != '/') {
@@ -102,18 +101,12 @@ open_state(int root)
 		    "set XDG_STATE_HOME");
 	if (fstat(root, &st) == -1)
 		cli_fail_errno(NULL);
-	n = snprintf(path, sizeof(path), "%s%s/pc-tools/merge/%jx-%jx/", home,
+	n = snprintf(path, sizeof(path), "%s%s/pc-tools/merge/%jx-%jx", home,
 	    sub, (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
 	if (n < 0 || (size_t)n >= sizeof(path))
 		cli_fail(EXIT_NEVER, home, strerror(ENAMETOOLONG));
-	for (i = 1; path[i] != '\0'; i++) {
-		if (path[i] != '/')
-			continue;
-		path[i] = '\0';
-		if (mkdir(path, 0700) == -1 && errno != EEXIST)
-			cli_fail_errno(path);
-		path[i] = '/';
-	}
+	if (cli_make_folders(path, 0700) == -1)
+		cli_fail_errno(path);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd == -1)
 		cli_fail_errno(path);
