@@ -148,8 +148,8 @@ BUILDPKG = gcc libc6-dev libjsmn-dev nettle-dev \
 DEMOPKG  = $(BUILDPKG) curl iproute2 procps python3 util-linux
 CHECKPKG = $(DEMOPKG) bats bsdtar=libarchive-tools busybox cppcheck git jq \
 	   mandoc node=nodejs openssl perl shellcheck strace
-BENCHPKG = $(BUILDPKG) curl node=nodejs npm=npm openssh-client \
-	   openssh-server python3 util-linux
+BENCHPKG = $(BUILDPKG) curl iproute2 node=nodejs npm=npm openssh-client \
+	   openssh-server python3 rsync time util-linux
 FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev
 
 demo:

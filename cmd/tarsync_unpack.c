@@ -293,7 +293,9 @@ tarsync_merge(struct tarsync *t)
 {
 	struct fault f = { .kind = FAULT_NONE };
 	struct manifest_writer source = { .fd = -1 };
-	struct outfile out = { .path = NULL };
+	struct statcache_writer stats = { .fd = -1 };
+	struct outfile out = { .path = NULL }, cache = { .path = NULL };
+	char *cache_path = NULL;
 	struct state s = { .dir = -1, .lock = -1 };
 	struct totals n = { .applied = 0 };
 	struct merge m = { .limits = t->limits, .policy = t->policy,
@@ -319,22 +321,32 @@ tarsync_merge(struct tarsync *t)
 		outfile_open(&out, t->manifest, t->umask);
 		source.fd = out.fd;
 		m.source_manifest = &source;
+		if (asprintf(&cache_path, "%s" CACHE_SUFFIX,
+		    t->manifest) == -1)
+			cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+		outfile_open(&cache, cache_path, t->umask);
+		stats.fd = cache.fd;
+		m.source_cache = &stats;
 	}
 	got = merge_tree(&m, &f);
 	progress_end(&t->progress, got == 0);
 	if (got >= 0 && t->manifest != NULL &&
-	    manifest_end(&source, id) == -1)
+	    (manifest_end(&source, id) == -1 || statcache_end(&stats) == -1))
 		got = fault_system(&f, span_of(t->manifest));
 	if (got == -1) {
 		release_locks(&s);
 		tarsync_fail(&f);
 	}
 	report_totals(&n);
-	if (got == 0)
+	if (got == 0) {
+		outfile_commit(&cache);
 		outfile_commit(&out);
-	else
+	} else {
 		outfile_abandon_all();
+	}
 	manifest_writer_free(&source);
+	statcache_writer_free(&stats);
+	free(cache_path);
 	release_locks(&s);
 	source_free(m.source);
 	statcache_free(m.cache);

@@ -200,8 +200,10 @@ put_careful(struct applying *k, const struct journal_record *r, int from,
 			return -1;
 	}
 	if (st.st_ino != r->staged_ino) {
+		/* A folder changed when what was in it was taken. */
 		as_seen = same_as_seen(&st, &r->seen) &&
-		    stat_ctime_ns(&st) == r->seen.ctime_ns;
+		    (S_ISDIR(st.st_mode) ||
+		    stat_ctime_ns(&st) == r->seen.ctime_ns);
 		if (exchange(k, r, from, staged, to, name) == -1)
 			return -1;
 	}

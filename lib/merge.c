@@ -202,6 +202,24 @@ carry_out(struct stage *s, struct journal *j, int state,
 	return stage_remove(s, f);
 }
 
+/* What is in the tree now, so that the next way in need not read it. */
+static int
+write_cache(struct merging *k)
+{
+	struct manifest *lines;
+	int got;
+
+	if (k->m->source_cache == NULL || k->m->cache == NULL)
+		return 0;
+	if ((lines = open_lines(k)) == NULL)
+		return -1;
+	statcache_rewind(k->m->cache);
+	got = tree_update_cache(k->m->root, lines, k->m->cache,
+	    k->m->source_cache, k->f);
+	manifest_free(lines);
+	return got;
+}
+
 static int
 decide(struct merging *k)
 {
@@ -223,6 +241,8 @@ decide(struct merging *k)
 	if (j == NULL)
 		return -1;
 	got = only_say ? 0 : carry_out(&k->stage, j, m->state, m, k->f);
+	if (got == 0)
+		got = write_cache(k);
 	if (got == 0)
 		got = report(k, j);
 	journal_free(j);

@@ -27,6 +27,7 @@ struct merge {
 	struct manifest *baseline;
 	struct statcache *cache;	/* of the baseline; may be NULL */
 	struct manifest_writer *source_manifest;	/* or NULL */
+	struct statcache_writer *source_cache;	/* of the tree, for it; or NULL */
 	struct limits limits;
 	enum conflict_policy policy;
 	bool links_inside, allow_protected, dry_run, sync;

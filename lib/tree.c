@@ -1,6 +1,8 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
+#include "beneath.h"
 #include "io.h"
 #include "tree.h"
 
@@ -148,6 +150,48 @@ entry_equal(const struct entry *a, const struct entry *b)
 		break;
 	}
 	return span_equal(a->target, b->target);
+}
+
+/* One that was put there, with what it is now. */
+static int
+add_put(struct statcache_writer *w, struct beneath *b, const struct entry *e)
+{
+	struct stat st;
+	const char *name;
+	int dir;
+
+	if (e->type != ENTRY_FILE)
+		return 0;
+	dir = beneath_parent(b, e->path, &name);
+	if (dir == -1 || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1 ||
+	    (uint64_t)st.st_size != e->size ||
+	    stat_mtime_ns(&st) != e->mtime_ns)
+		return 0;
+	return statcache_add(w, e->path, &st, statcache_clock(), e->sha256);
+}
+
+int
+tree_update_cache(int root, struct manifest *lines, struct statcache *old,
+    struct statcache_writer *out, struct fault *f)
+{
+	struct beneath *b = beneath_open(root);
+	struct span none = { NULL, 0 };
+	const struct entry *e;
+	bool failed = false;
+	int got = b == NULL ? -1 : 0;
+
+	while (got == 0 && (e = manifest_peek(lines, f, &failed)) != NULL) {
+		got = statcache_copy(out, old, e->path);
+		if (got == 0)
+			got = add_put(out, b, e);
+		manifest_next(lines);
+	}
+	if (got == 0 && !failed)
+		got = statcache_copy(out, old, none);
+	beneath_free(b);
+	if (failed)
+		return -1;
+	return got == -1 ? fault_system(f, span_of("cache")) : 0;
 }
 
 int

@@ -39,6 +39,14 @@ int tree_sum(struct walk *w, struct found *e, struct statcache *cache,
 bool entry_equal(const struct entry *a, const struct entry *b);
 
 /*
+ * A cache of the tree below root after lines (manifest_open_lines) took their
+ * places in it: old's records, and theirs where the file is as the line says.
+ * The writer is not ended.  0, or -1 with f.
+ */
+int tree_update_cache(int root, struct manifest *lines,
+    struct statcache *old, struct statcache_writer *out, struct fault *f);
+
+/*
  * The manifest of a tree, and a new cache (NULL is none).  old may be NULL.
  * 0, or -1 with f.
  */

@@ -255,7 +255,8 @@ unpack_staged(struct unpacking *k)
 	    unpack_find_start(k, delta, since) == -1)
 		return -1;
 	/* The sender is still looking for what changed: look here meanwhile. */
-	if (k->delta_origin && unpack_check_origin(k) == -1)
+	if (k->delta_origin && !k->origin_checked &&
+	    unpack_check_origin(k) == -1)
 		return -1;
 	if (receive(k) == -1)
 		return -1;

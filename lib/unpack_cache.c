@@ -38,7 +38,7 @@ rewrite_cache(struct unpacking *k)
 	struct statcache_writer out = { .fd = staged_file(&k->stage,
 	    RESULT CACHE_SUFFIX) };
 	struct manifest *m = staged_manifest(k->stage.dir, RESULT, false, k->f);
-	struct statcache *old = stored_cache(&k->stage);
+	struct statcache *old = origin_cache(&k->stage);
 	struct walk *w = walk_open(k->u->root, none, k->use, false);
 	const struct entry *e;
 	struct found now;
@@ -71,26 +71,6 @@ out:
 	return got;
 }
 
-/* One that was put there, with what it is now. */
-static int
-add_put(struct unpacking *k, struct statcache_writer *w, struct beneath *b,
-    const struct entry *e)
-{
-	struct stat st;
-	const char *name;
-	int dir;
-
-	if (e->type != ENTRY_FILE)
-		return 0;
-	dir = beneath_parent(b, e->path, &name);
-	if (dir == -1 || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1 ||
-	    (uint64_t)st.st_size != e->size ||
-	    stat_mtime_ns(&st) != e->mtime_ns)
-		return 0;
-	return statcache_add(w, e->path, &st, statcache_clock(),
-	    e->sha256) == -1 ? staging_fault(k->f) : 0;
-}
-
 /* The old cache, which proved everything, with what was put in between. */
 static int
 update_cache(struct unpacking *k)
@@ -99,30 +79,15 @@ update_cache(struct unpacking *k)
 	    RESULT CACHE_SUFFIX) };
 	struct manifest *lines = staged_manifest(k->stage.dir, LINES, true,
 	    k->f);
-	struct statcache *old = stored_cache(&k->stage);
-	struct beneath *b = beneath_open(k->u->root);
-	struct span none = { NULL, 0 };
-	const struct entry *e;
-	bool failed = false;
+	struct statcache *old = origin_cache(&k->stage);
 	int got = -1;
 
-	if (out.fd == -1 || old == NULL || b == NULL)
+	if (out.fd == -1 || old == NULL)
 		staging_fault(k->f);
-	else if (lines != NULL) {
-		got = 0;
-		while (got == 0 && (e = manifest_peek(lines, k->f,
-		    &failed)) != NULL) {
-			got = statcache_copy(&out, old, e->path) == -1 ?
-			    staging_fault(k->f) : add_put(k, &out, b, e);
-			manifest_next(lines);
-		}
-		if (failed)
-			got = -1;
-		if (got == 0 && (statcache_copy(&out, old, none) == -1 ||
-		    statcache_end(&out) == -1))
-			got = staging_fault(k->f);
-	}
-	beneath_free(b);
+	else if (lines != NULL)
+		got = tree_update_cache(k->u->root, lines, old, &out, k->f);
+	if (got == 0 && statcache_end(&out) == -1)
+		got = staging_fault(k->f);
 	statcache_free(old);
 	manifest_free(lines);
 	statcache_writer_free(&out);

@@ -79,8 +79,12 @@ staged_result_write(struct stage *s, const char *name,
 }
 
 struct statcache *
-stored_cache(const struct stage *s)
+origin_cache(const struct stage *s)
 {
-	return statcache_open(openat(s->runtime, STORED_MANIFEST CACHE_SUFFIX,
-	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+	int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+	int fd = openat(s->dir, ORIGIN_CACHE, flags);
+
+	if (fd == -1)
+		fd = openat(s->runtime, STORED_MANIFEST CACHE_SUFFIX, flags);
+	return statcache_open(fd);
 }

@@ -134,22 +134,33 @@ take_stored(struct unpacking *k, const char *name, const char *since)
 	return got;
 }
 
-/* A manifest of the tree as it is now, as `origin`: 1 if it is since. */
+/*
+ * A manifest of the tree as it is now, as `origin`, and its cache: 1 if its
+ * id is since, 0, -1.
+ */
 static int
 take_snapshot(struct unpacking *k, const char *since)
 {
-	struct manifest_writer out = { .fd = -1 };
+	struct manifest_writer out = { .fd = staged_file(&k->stage, ORIGIN) };
+	struct statcache_writer cache = { .fd = -1 };
+	struct statcache *old = origin_cache(&k->stage);
 	char id[MANIFEST_ID_SIZE] = "";
 	int got = -1;
 
-	if ((out.fd = staged_file(&k->stage, ORIGIN)) == -1)
-		return staging_fault(k->f);
-	if (tree_snapshot(k->u->root, k->u->scope, NULL, &out, NULL, NULL,
-	    k->f) == 0)
-		got = manifest_end(&out, id) == -1 ? staging_fault(k->f) :
+	cache.fd = staged_file(&k->stage, ORIGIN_CACHE);
+	if (out.fd == -1 || cache.fd == -1 || old == NULL)
+		staging_fault(k->f);
+	else if (tree_snapshot(k->u->root, k->u->scope, old, &out, &cache,
+	    NULL, k->f) == 0)
+		got = manifest_end(&out, id) == -1 ||
+		    statcache_end(&cache) == -1 ? staging_fault(k->f) :
 		    strcmp(id, since) == 0;
+	k->origin_checked = k->cache_proved = got == 1;
 	manifest_writer_free(&out);
+	statcache_writer_free(&cache);
+	statcache_free(old);
 	io_close(out.fd);
+	io_close(cache.fd);
 	return got;
 }
 
@@ -158,7 +169,7 @@ unpack_check_origin(struct unpacking *k)
 {
 	struct span none = { NULL, 0 };
 	struct manifest *m = staged_manifest(k->stage.dir, ORIGIN, false, k->f);
-	struct statcache *cache = stored_cache(&k->stage);
+	struct statcache *cache = origin_cache(&k->stage);
 	struct compare_item item;
 	struct compare *c = NULL;
 	int got = -1;

@@ -14,6 +14,7 @@
  * `lines`, `deleted` and `modes` as received; `manifest`, what there will be.
  */
 #define ORIGIN	"origin"
+#define ORIGIN_CACHE ORIGIN CACHE_SUFFIX
 #define BASE	"base"
 #define LINES	"lines"
 #define DELETED	"deleted"
@@ -35,7 +36,8 @@ struct unpacking {
 	struct receive r;
 	enum start start;
 	bool delta_origin;	/* the target has what origin says */
-	bool cache_proved;	/* and the cache proved all of it */
+	bool origin_checked;	/* and that was seen just now */
+	bool cache_proved;	/* and its cache proves all of it */
 	struct scope scope;	/* when it came from a manifest */
 	const struct scope *use;
 	int lines, deleted, modes;
@@ -60,8 +62,11 @@ int staged_result(struct stage *s, struct manifest_writer *out,
 int staged_result_write(struct stage *s, const char *name,
     char id[static MANIFEST_ID_SIZE], struct fault *f);
 
-/* The cache beside the stored manifest; NULL is ENOMEM. */
-struct statcache *stored_cache(const struct stage *s);
+/*
+ * The cache of what the target had before: made with `origin`, or else beside
+ * the stored manifest.  NULL is ENOMEM.
+ */
+struct statcache *origin_cache(const struct stage *s);
 
 /* --- unpack_start.c: what the archive starts from --- */
 

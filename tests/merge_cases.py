@@ -142,6 +142,7 @@ def case(here, base, source, target, policy, links):
     status, out, said = merge(here, archive, *options)
     expect('merge ' + said, status, 1 if fails else 0)
     expect('report', lines(out), model.report)
+    expect('surprises', said, '')
     if fails:
         expect('nothing changed', read(here + '/T'), target)
         return

@@ -118,6 +118,7 @@ KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 AllowTcpForwarding yes
 LogLevel ERROR
+SetEnv HOME={self.dir}
 """)
         with open(self.path("log"), "wb") as log:
             server = self.group.start([sshd, "-D", "-e", "-f",
