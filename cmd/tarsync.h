@@ -7,6 +7,7 @@
 #include "beneath.h"
 #include "merge.h"
 #include "progress.h"
+#include "put.h"
 #include "receive.h"
 #include "scope.h"
 
@@ -61,19 +62,20 @@ const struct notices *tarsync_notices(const struct tarsync *t);
 int64_t tarsync_deadline(const struct tarsync *t);
 
 /*
- * A file that is complete or not there: -o, --manifest, caches.  Opens a
- * temporary beside it; commit gives it its name.
+ * A file that is complete or as it was: -o, --manifest, caches.  What exists
+ * and is no regular file (a terminal, /dev/null) is written to as it is.
  */
 struct outfile {
-	const char *path;
-	char *temporary;
-	int fd;
+	const char *path;	/* NULL: none, or committed */
+	int dir;
+	int fd;			/* where the content goes */
+	bool direct;
+	struct put put;
 };
 
+/* Each exits when it cannot; nothing is left then. */
 void outfile_open(struct outfile *o, const char *path, mode_t umask);
 void outfile_commit(struct outfile *o);
-
-/* Removes temporaries of an exit that was not planned. */
 void outfile_abandon_all(void);
 
 #endif

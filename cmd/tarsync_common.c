@@ -147,21 +147,30 @@ tarsync_deadline(const struct tarsync *t)
 	return t->timeout_ms == 0 ? -1 : clock_mono_ms() + t->timeout_ms;
 }
 
-void
-outfile_open(struct outfile *o, const char *path, mode_t mask)
+/* The folder that path is in, and its name there. */
+static int
+open_folder_of(const char *path, const char **name)
 {
-	char *temporary;
+	const char *slash = strrchr(path, '/');
+	char *folder;
+	int fd;
+
+	*name = slash == NULL ? path : slash + 1;
+	if (slash == NULL)
+		return open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	folder = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+	if (folder == NULL)
+		return -1;
+	fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	free(folder);
+	return fd;
+}
+
+static void
+remember(struct outfile *o)
+{
 	size_t i;
 
-	o->path = path;
-	o->fd = -1;
-	if (asprintf(&temporary, "%s.%ld.tmp", path, (long)getpid()) == -1)
-		cli_fail(EXIT_LATER, path, strerror(ENOMEM));
-	o->temporary = temporary;
-	o->fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW |
-	    O_CLOEXEC, 0666 & ~mask);
-	if (o->fd == -1)
-		cli_fail_errno(path);
 	for (i = 0; i < OUTFILES_MAX; i++)
 		if (outfiles[i] == NULL) {
 			outfiles[i] = o;
@@ -170,13 +179,41 @@ outfile_open(struct outfile *o, const char *path, mode_t mask)
 }
 
 void
+outfile_open(struct outfile *o, const char *path, mode_t mask)
+{
+	const char *name;
+	struct stat st;
+
+	*o = (struct outfile){ .path = path, .dir = -1, .fd = -1 };
+	o->direct = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+	if (o->direct) {
+		if ((o->fd = open(path, O_WRONLY | O_CLOEXEC)) == -1)
+			cli_fail_errno(path);
+		return;
+	}
+	if ((o->dir = open_folder_of(path, &name)) == -1)
+		cli_fail_errno(path);
+	remember(o);
+	if (put_open(&o->put, o->dir, name, 0666 & ~mask) == -1) {
+		int error = errno;
+
+		outfile_abandon_all();
+		errno = error;
+		cli_fail_errno(path);
+	}
+	o->fd = put_fd(&o->put);
+}
+
+void
 outfile_commit(struct outfile *o)
 {
 	size_t i;
+	int got;
 
 	if (o->path == NULL)
 		return;
-	if (close(o->fd) == -1 || rename(o->temporary, o->path) == -1) {
+	got = o->direct ? close(o->fd) : put_commit(&o->put, false);
+	if (got == -1) {
 		int error = errno;
 
 		outfile_abandon_all();
@@ -186,7 +223,7 @@ outfile_commit(struct outfile *o)
 	for (i = 0; i < OUTFILES_MAX; i++)
 		if (outfiles[i] == o)
 			outfiles[i] = NULL;
-	free(o->temporary);
+	io_close(o->dir);
 	o->path = NULL;
 }
 
@@ -197,5 +234,5 @@ outfile_abandon_all(void)
 
 	for (i = 0; i < OUTFILES_MAX; i++)
 		if (outfiles[i] != NULL)
-			unlink(outfiles[i]->temporary);
+			put_abort(&outfiles[i]->put);
 }

@@ -383,6 +383,28 @@ t.extractall('P', filter='fully_trusted') if hasattr(tarfile, 'data_filter') \
 	run -100 bash -c 'pc-tarsync pack -C W -o W/a/one/x'
 }
 
+@test "pc-tarsync: an output is whole or as it was, and a device stays one" {
+	small_tree
+	printf old >out && chmod 600 out
+	pc-tarsync pack -C W -o /dev/null --manifest m
+	[ -c /dev/null ]
+	# Killed while it writes: what was there is there, and nothing else.
+	strace -o log -e inject=write:signal=KILL:when=1 \
+	    pc-tarsync pack -C W -o out || :
+	[ "$(cat out)" = old ]
+	[ "$(ls -A | tr '\n' ' ')" = "W log m m.cache out " ]
+	run -100 pc-tarsync pack -C W -o W
+	run -111 pc-tarsync pack -C W -o missing/out
+	pc-tarsync pack -C W -o out
+	tar -tf out >/dev/null
+}
+
+@test "pc-tarsync: on a terminal progress is one line, with rate and time" {
+	mkdir W && head -c 3000000 /dev/zero >W/f
+	script -qec 'pc-tarsync pack -C W -o a.tar' said >/dev/null
+	[[ "$(tr '\r' '\n' <said)" == *"[paperclip] Packing from W: 100% (3.0/3.0 MB) "*" MB/s"* ]]
+}
+
 @test "pc-tarsync: usage" {
 	run -100 pc-tarsync
 	run -100 pc-tarsync frob
