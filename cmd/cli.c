@@ -91,7 +91,7 @@ cli_fail_errno(const char *object)
 	int error = errno;
 
 	cli_fail(error == EINVAL || error == ENOTDIR || error == ELOOP ||
-	    error == EISDIR || error == ENAMETOOLONG ? EXIT_NEVER : EXIT_LATER,
+	    error == ENAMETOOLONG ? EXIT_NEVER : EXIT_LATER,
 	    object, strerror(error));
 }
 

@@ -186,6 +186,8 @@ outfile_open(struct outfile *o, const char *path, mode_t mask)
 
 	*o = (struct outfile){ .path = path, .dir = -1, .fd = -1 };
 	o->direct = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+	if (o->direct && S_ISDIR(st.st_mode))
+		cli_fail(EXIT_NEVER, path, strerror(EISDIR));
 	if (o->direct) {
 		if ((o->fd = open(path, O_WRONLY | O_CLOEXEC)) == -1)
 			cli_fail_errno(path);
