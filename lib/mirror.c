@@ -279,6 +279,33 @@ remove_others(struct mirroring *k)
 	return got;
 }
 
+/* By what is above it, up to the root: links and ".." do not matter. */
+int
+mirror_is_in(int inner, int outer)
+{
+	struct stat want, st, above;
+	int fd = openat(inner, ".", O_PATH | O_DIRECTORY | O_CLOEXEC), up;
+	int got = fd == -1 || fstat(outer, &want) == -1 ||
+	    fstat(fd, &st) == -1 ? -1 : 0;
+
+	while (got == 0) {
+		if (st.st_dev == want.st_dev && st.st_ino == want.st_ino) {
+			got = 1;
+			break;
+		}
+		up = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		io_close(fd);
+		fd = up;
+		if (fd == -1 || fstat(fd, &above) == -1)
+			got = -1;
+		else if (above.st_dev == st.st_dev && above.st_ino == st.st_ino)
+			break;
+		st = above;
+	}
+	io_close(fd);
+	return got;
+}
+
 int
 mirror_tree(const struct mirror *m, struct fault *f)
 {
