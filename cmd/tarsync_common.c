@@ -185,7 +185,10 @@ outfile_open(struct outfile *o, const char *path, mode_t mask)
 	struct stat st;
 
 	*o = (struct outfile){ .path = path, .dir = -1, .fd = -1 };
-	o->direct = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+	if (stat(path, &st) == 0)
+		o->direct = !S_ISREG(st.st_mode);
+	else if (errno != ENOENT)
+		cli_fail_errno(path);
 	if (o->direct && S_ISDIR(st.st_mode))
 		cli_fail(EXIT_NEVER, path, strerror(EISDIR));
 	if (o->direct) {

@@ -28,12 +28,15 @@ old_name(const struct journal_record *r, char name[static 24])
 	snprintf(name, 24, "%" PRIu64, r->number);
 }
 
-static bool
+/* 1, 0, or -1 with errno: what cannot be looked at is not absent. */
+static int
 exists(int dir, const char *name)
 {
 	struct stat st;
 
-	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 1;
+	return errno == ENOENT ? 0 : -1;
 }
 
 static bool
@@ -223,11 +226,14 @@ put_plainly(struct applying *k, const struct journal_record *r, int from,
 {
 	char old[24];
 	struct stat there, here;
+	int got;
 
 	if (fstatat(from, staged, &here, AT_SYMLINK_NOFOLLOW) == -1)
 		return -1;
-	if (fstatat(to, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    (S_ISDIR(there.st_mode) || S_ISDIR(here.st_mode))) {
+	got = fstatat(to, name, &there, AT_SYMLINK_NOFOLLOW);
+	if (got == -1 && errno != ENOENT)
+		return -1;
+	if (got == 0 && (S_ISDIR(there.st_mode) || S_ISDIR(here.st_mode))) {
 		old_name(r, old);
 		if (move(to, name, k->old_dir, old, 0) == -1)
 			return -1;
@@ -247,8 +253,8 @@ step_put(struct applying *k, const struct journal_record *r)
 		return 0;
 	if (from == -1)
 		return step_fault(k, r);
-	if (!exists(from, staged))
-		return 0;
+	if ((got = exists(from, staged)) != 1)
+		return got == -1 ? step_fault(k, r) : 0;
 	to = beneath_parent_made(k->tree, r->path, 0755, &name);
 	if (to == -1 && no_such_parent(errno) &&
 	    (r->flags & JOURNAL_CAREFUL)) {
@@ -284,14 +290,16 @@ step_take(struct applying *k, const struct journal_record *r)
 	char old[24];
 	const char *name;
 	struct stat st;
-	int dir;
+	int dir, there;
 
 	old_name(r, old);
 	dir = beneath_parent(k->tree, r->path, &name);
 	if (dir == -1)
 		return no_such_parent(errno) ? 0 : step_fault(k, r);
 	/* A step that was taken has left something in `old`. */
-	if (!exists(k->old_dir, old)) {
+	if ((there = exists(k->old_dir, old)) == -1)
+		return step_fault(k, r);
+	if (there == 0) {
 		if (move(dir, name, k->old_dir, old, 0) == 0) {
 			beneath_forget(k->tree, r->path);
 		} else if (errno != ENOENT ||
@@ -306,8 +314,9 @@ step_take(struct applying *k, const struct journal_record *r)
 	if (fstatat(k->old_dir, old, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return step_fault(k, r);
 	if (st.st_size == 0 && st.st_ino != r->seen.ino && S_ISREG(st.st_mode)
-	    && (st.st_mode & 07777) == 0600 && !exists(dir, name))
-		return 0;	/* our own mark */
+	    && (st.st_mode & 07777) == 0600 &&
+	    (there = exists(dir, name)) != 1)	/* our own mark */
+		return there == -1 ? step_fault(k, r) : 0;
 	if (!same_as_seen(&st, &r->seen))
 		return take_back(k, r, old, dir, name) == -1 ?
 		    step_fault(k, r) : 0;
@@ -401,15 +410,15 @@ static int
 step_copy(struct applying *k, const struct journal_record *r)
 {
 	const char *name, *to;
-	int from = beneath_parent(k->tree, r->path, &name), dir;
+	int from = beneath_parent(k->tree, r->path, &name), dir, there;
 
 	if (from == -1)
 		return no_such_parent(errno) ? 0 : step_fault(k, r);
 	if (open_saved(k) == -1 || (dir = beneath_parent_made(k->saved,
 	    r->path, 0700, &to)) == -1)
 		return step_fault(k, r);
-	if (exists(dir, to))
-		return 0;
+	if ((there = exists(dir, to)) != 0)
+		return there == -1 ? step_fault(k, r) : 0;
 	return copy_entry(from, name, k->old_dir, "copy", dir, to) == -1 &&
 	    errno != ENOENT ? step_fault(k, r) : 0;
 }

@@ -45,8 +45,11 @@ struct path_list;
 struct path_list *path_list_open(int fd);	/* NULL with errno */
 void path_list_free(struct path_list *l);	/* NULL too */
 
-/* The path that is next, until path_list_next(); false at the end. */
-bool path_list_peek(struct path_list *l, struct span *path);
+/*
+ * The path that is next, until path_list_next(): 1, 0 at the end, -1 with
+ * errno.
+ */
+int path_list_peek(struct path_list *l, struct span *path);
 void path_list_next(struct path_list *l);
 
 struct manifest;

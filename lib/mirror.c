@@ -110,6 +110,8 @@ mirror_folder(struct mirroring *k, const struct found *e)
 		if (clear(k, e->entry.path) == -1 ||
 		    (dir = beneath_parent(k->to, e->entry.path, &name)) == -1)
 			return -1;
+	} else if (errno != ENOENT) {
+		return fail(k, e->entry.path);
 	}
 	notice(k->m->notices, NOTICE_NAME, e->entry.path, NULL);
 	return mkdirat(dir, name, e->entry.mode | 0700) == -1 ?
@@ -160,6 +162,8 @@ mirror_other(struct mirroring *k, struct found *e)
 		if (S_ISDIR(st.st_mode) && (clear(k, path) == -1 ||
 		    (dir = beneath_parent(k->to, path, &name)) == -1))
 			return -1;
+	} else if (errno != ENOENT) {
+		return fail(k, path);
 	}
 	notice(k->m->notices, NOTICE_NAME, path, NULL);
 	return copy_entry(e->at.dir, e->at.name, k->stage.new, "copy", dir,
@@ -335,10 +339,10 @@ int
 mirror_recover(int root, int64_t deadline, struct fault *f)
 {
 	struct stage s;
-	int got;
+	int got = stage_is_left(root, MIRROR_STAGE);
 
-	if (!stage_is_left(root, MIRROR_STAGE))
-		return 0;
+	if (got != 1)
+		return got == -1 ? fault_system(f, span_of(SCOPE_RUNTIME)) : 0;
 	if (stage_open(&s, root, MIRROR_STAGE, deadline, f) == -1)
 		return -1;
 	got = stage_remove(&s, f);

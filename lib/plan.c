@@ -220,14 +220,16 @@ plan_delete_list(struct plan *p, int deleted)
 {
 	struct path_list *l = path_list_open(deleted);
 	struct span path;
-	int got = 0;
+	int got = 0, is = 0;
 
 	if (l == NULL)
 		return fault_system(p->f, span_of("deletions"));
-	while (got == 0 && path_list_peek(l, &path)) {
+	while (got == 0 && (is = path_list_peek(l, &path)) == 1) {
 		got = delete_entry(p, path);
 		path_list_next(l);
 	}
+	if (is == -1)
+		got = fault_system(p->f, span_of("deletions"));
 	path_list_free(l);
 	return got;
 }
@@ -260,13 +262,32 @@ plan_delete(struct plan *p, struct manifest *before, struct manifest *after)
 
 /* --- what comes --- */
 
+/* The next record of the file of modes, its path in name: 1, 0, -1. */
+static int
+next_mode(struct plan *p, struct folder_mode *m,
+    char name[static BENEATH_PATH_MAX])
+{
+	ssize_t n = io_read_full(p->modes, m, sizeof(*m));
+
+	if (n == (ssize_t)sizeof(*m) && m->path_len <= BENEATH_PATH_MAX) {
+		n = io_read_full(p->modes, name, m->path_len);
+		if (n == (ssize_t)m->path_len)
+			return 1;
+	} else if (n == 0) {
+		return 0;
+	}
+	if (n != -1)
+		errno = EBADMSG;	/* its end is missing */
+	return -1;
+}
+
 int
 plan_staged_mode(struct plan *p, struct span path, const struct stat *staged,
     unsigned *mode, bool *implied)
 {
 	char name[BENEATH_PATH_MAX];
 	struct folder_mode m;
-	ssize_t n;
+	int got;
 
 	*mode = staged->st_mode & 0777;
 	*implied = false;
@@ -275,17 +296,12 @@ plan_staged_mode(struct plan *p, struct span path, const struct stat *staged,
 		return 0;
 	if (lseek(p->modes, 0, SEEK_SET) == -1)
 		return fault_system(p->f, path);
-	while ((n = io_read_full(p->modes, &m, sizeof(m))) ==
-	    (ssize_t)sizeof(m)) {
-		if (m.path_len > sizeof(name) || io_read_full(p->modes, name,
-		    m.path_len) != (ssize_t)m.path_len)
-			break;
+	while ((got = next_mode(p, &m, name)) == 1)
 		if (span_equal(path, (struct span){ name, m.path_len })) {
 			*mode = m.mode;
 			*implied = m.implied != 0;
 		}
-	}
-	return n == -1 ? fault_system(p->f, path) : 0;
+	return got == -1 ? fault_system(p->f, path) : 0;
 }
 
 /* Entries that are not the archive's to replace, below a folder. */
@@ -352,24 +368,22 @@ put_modes(struct plan *p, bool empty)
 	struct folder_mode m;
 	struct span path;
 	struct stat st;
-	ssize_t n;
+	int got, there;
 
 	if (lseek(p->modes, 0, SEEK_SET) == -1)
 		return fault_system(p->f, span_of("modes"));
-	while ((n = io_read_full(p->modes, &m, sizeof(m))) ==
-	    (ssize_t)sizeof(m)) {
-		if (m.path_len > sizeof(name) || io_read_full(p->modes, name,
-		    m.path_len) != (ssize_t)m.path_len)
-			break;
+	while ((got = next_mode(p, &m, name)) == 1) {
 		path = (struct span){ name, m.path_len };
 		/* One that no member named keeps the mode it has there. */
-		if (m.implied && !empty && look(p, path, &st) == 1 &&
-		    S_ISDIR(st.st_mode))
+		there = m.implied && !empty ? look(p, path, &st) : 0;
+		if (there == -1)
+			return -1;
+		if (there == 1 && S_ISDIR(st.st_mode))
 			continue;
 		if (add_step(p, STEP_MODE, path, m.mode) == -1)
 			return -1;
 	}
-	return n == -1 ? fault_system(p->f, span_of("modes")) : 0;
+	return got == -1 ? fault_system(p->f, span_of("modes")) : 0;
 }
 
 int

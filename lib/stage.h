@@ -10,7 +10,6 @@
 #ifndef STAGE_H
 #define STAGE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "fault.h"
@@ -47,9 +46,13 @@ int stage_remove(struct stage *s, struct fault *f);
 /* A file in it, for reading and appending; made if it is not there. */
 int stage_file(struct stage *s, const char *name);
 
-bool stage_has(const struct stage *s, const char *name);
+/* Whether name is in it: 1, 0, or -1 with errno. */
+int stage_has(const struct stage *s, const char *name);
 
-/* Whether a folder root needs somebody to finish or clean up there. */
-bool stage_is_left(int root, const char *name);
+/*
+ * Whether a folder root needs somebody to finish or clean up there: 1, 0, or
+ * -1 with errno.
+ */
+int stage_is_left(int root, const char *name);
 
 #endif

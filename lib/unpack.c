@@ -15,7 +15,7 @@ static int
 receive(struct unpacking *k)
 {
 	struct receive *r = &k->r;
-	int got;
+	int got, about;
 
 	k->lines = stage_file(&k->stage, LINES);
 	k->deleted = stage_file(&k->stage, DELETED);
@@ -30,12 +30,14 @@ receive(struct unpacking *k)
 	r->deleted = k->deleted;
 	r->modes = k->modes;
 	/* From here on, what came can be gone on from. */
-	if (r->sums && k->start != START_REPEAT &&
-	    !stage_has(&k->stage, STAGE_ABOUT) && unpack_write_about(k) == -1)
+	if ((about = stage_has(&k->stage, STAGE_ABOUT)) == -1)
+		return staging_fault(k->f);
+	if (r->sums && k->start != START_REPEAT && about == 0 &&
+	    unpack_write_about(k) == -1)
 		return -1;
 	got = receive_all(r, k->f);
 	if (got == 0 || (k->f->kind == FAULT_CUT &&
-	    stage_has(&k->stage, STAGE_ABOUT) && r->ordered))
+	    stage_has(&k->stage, STAGE_ABOUT) != 0 && r->ordered))
 		return got;
 	/* Of no use any more, and perhaps what fills the disk. */
 	stage_remove(&k->stage, k->f);
@@ -50,20 +52,20 @@ unstage_deleted(struct unpacking *k)
 	struct beneath *b = beneath_open(k->stage.new);
 	const char *name;
 	struct span path;
-	int dir, got = 0;
+	int dir, got = 0, is = 0;
 
 	if (l == NULL || b == NULL)
 		got = staging_fault(k->f);
-	while (got == 0 && path_list_peek(l, &path)) {
+	while (got == 0 && (is = path_list_peek(l, &path)) == 1) {
+		beneath_forget(b, path);
 		dir = beneath_parent(b, path, &name);
-		if (dir != -1) {
-			beneath_forget(b, path);
-			if ((dir = beneath_parent(b, path, &name)) != -1 &&
-			    beneath_remove_tree(dir, name) == -1)
-				got = staging_fault(k->f);
-		}
+		if (dir == -1 ? errno != ENOENT && errno != ENOTDIR &&
+		    errno != ELOOP : beneath_remove_tree(dir, name) == -1)
+			got = staging_fault(k->f);
 		path_list_next(l);
 	}
+	if (is == -1)
+		got = staging_fault(k->f);
 	path_list_free(l);
 	beneath_free(b);
 	return got;
@@ -169,10 +171,11 @@ finish(struct stage *s, int (*after)(struct unpacking *), struct unpacking *k,
 	struct apply a = { .root = s->root, .runtime = s->runtime,
 	    .staging = s->dir };
 	struct journal *j;
-	int got;
+	int fd = openat(s->dir, STAGE_JOURNAL, O_RDONLY | O_NOFOLLOW |
+	    O_CLOEXEC), got;
 
-	j = journal_open(openat(s->dir, STAGE_JOURNAL, O_RDONLY | O_NOFOLLOW |
-	    O_CLOEXEC));
+	if (fd == -1 || ((j = journal_open(fd)) == NULL && errno != EBADMSG))
+		return staging_fault(f);
 	if (j == NULL || journal_staging_ino(j) != s->ino) {
 		journal_free(j);
 		return fault_input(f, span_of(SCOPE_RUNTIME "/" UNPACK_STAGE
@@ -266,10 +269,14 @@ unpack_staged(struct unpacking *k)
 static int
 recover(struct stage *s, struct fault *f)
 {
-	if (stage_has(s, STAGE_JOURNAL))
+	int journal = stage_has(s, STAGE_JOURNAL), about;
+
+	if (journal == -1 || (about = stage_has(s, STAGE_ABOUT)) == -1)
+		return staging_fault(f);
+	if (journal == 1)
 		return stage_again(s, f) == -1 ? -1 :
 		    finish(s, NULL, NULL, f);
-	return stage_has(s, STAGE_ABOUT) ? 0 : stage_remove(s, f);
+	return about == 1 ? 0 : stage_remove(s, f);
 }
 
 int
@@ -286,7 +293,7 @@ unpack_tree(const struct unpack *u, struct fault *f)
 		got = unpack_staged(&k);
 	/* What is refused leaves nothing; what was cut short, or begun, stays. */
 	if (got == -1 && f->kind != FAULT_CUT &&
-	    !stage_has(&k.stage, STAGE_JOURNAL))
+	    stage_has(&k.stage, STAGE_JOURNAL) == 0)
 		stage_remove(&k.stage, f);
 	receive_free(&k.r);
 	tar_read_free(k.r.tar);
@@ -314,8 +321,11 @@ unpack_recover(int root, int64_t deadline, struct fault *f)
 int
 unpack_recover_left(int root, int64_t deadline, struct fault *f)
 {
-	return stage_is_left(root, UNPACK_STAGE) ?
-	    unpack_recover(root, deadline, f) : 0;
+	int left = stage_is_left(root, UNPACK_STAGE);
+
+	if (left == -1)
+		return staging_fault(f);
+	return left == 1 ? unpack_recover(root, deadline, f) : 0;
 }
 
 int
@@ -323,11 +333,15 @@ unpack_partial(int root, int64_t deadline, struct manifest_writer *out,
     struct fault *f)
 {
 	struct stage s;
-	int got = -1;
+	int got = -1, about, journal;
 
 	if (stage_open(&s, root, UNPACK_STAGE, deadline, f) == -1)
 		return -1;
-	if (!stage_has(&s, STAGE_ABOUT) || stage_has(&s, STAGE_JOURNAL))
+	about = stage_has(&s, STAGE_ABOUT);
+	journal = stage_has(&s, STAGE_JOURNAL);
+	if (about == -1 || journal == -1)
+		staging_fault(f);
+	else if (about == 0 || journal == 1)
 		fault_input(f, span_of("."), "no transfer was cut short");
 	else if (stage_again(&s, f) == 0)
 		got = staged_result(&s, out, f);

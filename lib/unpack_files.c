@@ -28,10 +28,11 @@ int
 staged_result(struct stage *s, struct manifest_writer *out, struct fault *f)
 {
 	struct manifest *base, *lines;
-	int deleted, got = -1;
+	int has = stage_has(s, BASE), deleted, got = -1;
 
-	base = staged_manifest(s->dir, stage_has(s, BASE) ? BASE : ORIGIN,
-	    false, f);
+	if (has == -1)
+		return staging_fault(f);
+	base = staged_manifest(s->dir, has == 1 ? BASE : ORIGIN, false, f);
 	if (base == NULL)
 		return -1;
 	lines = staged_manifest(s->dir, LINES, true, f);
