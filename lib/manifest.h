@@ -100,9 +100,11 @@ struct manifest *manifest_open_lines(int fd, const char *name,
  * changed entries, deleted is a file of paths, each ended by NUL, in order;
  * what is not in base is no matter there.  Writes entries only, between
  * manifest_begin and manifest_end.  A delta that would leave an entry without
- * its folder is refused.  0, or -1 with f.
+ * its folder is refused; but of a delta that was cut, deletions are missing,
+ * and what base has below what is no folder any more goes with it.  0, or -1
+ * with f.
  */
 int manifest_patch(struct manifest *base, struct manifest *lines, int deleted,
-    struct manifest_writer *out, struct fault *f);
+    bool cut, struct manifest_writer *out, struct fault *f);
 
 #endif

@@ -65,6 +65,7 @@ path_list_next(struct path_list *l)
 struct patching {
 	struct manifest_writer *out;
 	struct fault *f;
+	bool cut;		/* deletions may be missing */
 	struct buf gone;	/* the last entry that went, or became no folder */
 };
 
@@ -89,7 +90,8 @@ keep(struct patching *k, struct manifest *from, bool changed)
 
 	if (k->gone.len > 0 && e->path.n > k->gone.len &&
 	    path_is_below(e->path, buf_span(&k->gone)))
-		return fault_input(k->f, e->path, changed ?
+		return k->cut && !changed ? 0 :
+		    fault_input(k->f, e->path, changed ?
 		    "sent, and its folder is not" :
 		    "its folder is deleted, and it is not");
 	/* As it stands there, which is how it would be written. */
@@ -155,9 +157,9 @@ patch(struct patching *k, struct manifest *base, struct manifest *lines,
 
 int
 manifest_patch(struct manifest *base, struct manifest *lines, int deleted,
-    struct manifest_writer *out, struct fault *f)
+    bool cut, struct manifest_writer *out, struct fault *f)
 {
-	struct patching k = { .out = out, .f = f };
+	struct patching k = { .out = out, .f = f, .cut = cut };
 	struct path_list *l = path_list_open(deleted);
 	int got;
 

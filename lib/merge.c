@@ -112,7 +112,7 @@ write_source(struct merging *k)
 			state_fault(k->f);
 		else
 			got = manifest_patch(k->m->baseline, lines,
-			    k->deleted, out, k->f);
+			    k->deleted, false, out, k->f);
 	}
 	manifest_free(lines);
 	manifest_writer_free(&none);

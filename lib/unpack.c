@@ -44,33 +44,6 @@ receive(struct unpacking *k)
 	return -1;
 }
 
-/* What was sent at first, and is deleted now. */
-static int
-unstage_deleted(struct unpacking *k)
-{
-	struct path_list *l = path_list_open(k->deleted);
-	struct beneath *b = beneath_open(k->stage.new);
-	const char *name;
-	struct span path;
-	int dir, got = 0, is = 0;
-
-	if (l == NULL || b == NULL)
-		got = staging_fault(k->f);
-	while (got == 0 && (is = path_list_peek(l, &path)) == 1) {
-		beneath_forget(b, path);
-		dir = beneath_parent(b, path, &name);
-		if (dir == -1 ? errno != ENOENT && errno != ENOTDIR &&
-		    errno != ELOOP : beneath_remove_tree(dir, name) == -1)
-			got = staging_fault(k->f);
-		path_list_next(l);
-	}
-	if (is == -1)
-		got = staging_fault(k->f);
-	path_list_free(l);
-	beneath_free(b);
-	return got;
-}
-
 /* --- the plan --- */
 
 static int
@@ -208,7 +181,8 @@ check_repeat(struct unpacking *k)
 	struct manifest *m;
 	int got;
 
-	if (staged_result_write(&k->stage, RESULT, after, k->f) == -1)
+	if (staged_result_write(&k->stage, RESULT, false, after,
+	    k->f) == -1)
 		return unpack_wrong_start(k);
 	if ((m = staged_manifest(k->stage.dir, ORIGIN, false, k->f)) == NULL)
 		return -1;
@@ -226,11 +200,13 @@ carry_out(struct unpacking *k)
 	bool manifest = k->u->manifest;
 	char id[MANIFEST_ID_SIZE];
 
-	if (k->start == START_AGAIN && unstage_deleted(k) == -1)
+	if (k->start == START_AGAIN &&
+	    staged_remove(&k->stage, k->deleted, k->f) == -1)
 		return -1;
 	if (k->start == START_REPEAT)
 		return check_repeat(k);
-	if (ordered && staged_result_write(&k->stage, RESULT, id, k->f) == -1)
+	if (ordered && staged_result_write(&k->stage, RESULT, false, id,
+	    k->f) == -1)
 		return -1;
 	if (write_plan(k, manifest) == -1)
 		return -1;
@@ -344,7 +320,7 @@ unpack_partial(int root, int64_t deadline, struct manifest_writer *out,
 	else if (about == 0 || journal == 1)
 		fault_input(f, span_of("."), "no transfer was cut short");
 	else if (stage_again(&s, f) == 0)
-		got = staged_result(&s, out, f);
+		got = staged_result(&s, true, out, f);
 	stage_close(&s);
 	return got;
 }

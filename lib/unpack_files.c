@@ -25,7 +25,34 @@ staged_manifest(int dir, const char *name, bool lines, struct fault *f)
 }
 
 int
-staged_result(struct stage *s, struct manifest_writer *out, struct fault *f)
+staged_remove(struct stage *s, int deleted, struct fault *f)
+{
+	struct path_list *l = path_list_open(deleted);
+	struct beneath *b = beneath_open(s->new);
+	const char *name;
+	struct span path;
+	int dir, got = 0, is = 0;
+
+	if (l == NULL || b == NULL)
+		got = staging_fault(f);
+	while (got == 0 && (is = path_list_peek(l, &path)) == 1) {
+		beneath_forget(b, path);
+		dir = beneath_parent(b, path, &name);
+		if (dir == -1 ? errno != ENOENT && errno != ENOTDIR &&
+		    errno != ELOOP : beneath_remove_tree(dir, name) == -1)
+			got = staging_fault(f);
+		path_list_next(l);
+	}
+	if (is == -1)
+		got = staging_fault(f);
+	path_list_free(l);
+	beneath_free(b);
+	return got;
+}
+
+int
+staged_result(struct stage *s, bool cut, struct manifest_writer *out,
+    struct fault *f)
 {
 	struct manifest *base, *lines;
 	int has = stage_has(s, BASE), deleted, got = -1;
@@ -44,7 +71,8 @@ staged_result(struct stage *s, struct manifest_writer *out, struct fault *f)
 		if (got == -1)
 			staging_fault(f);
 		else
-			got = manifest_patch(base, lines, deleted, out, f);
+			got = manifest_patch(base, lines, deleted, cut, out,
+			    f);
 	}
 	io_close(deleted);
 	manifest_free(lines);
@@ -61,7 +89,7 @@ staged_file(struct stage *s, const char *name)
 }
 
 int
-staged_result_write(struct stage *s, const char *name,
+staged_result_write(struct stage *s, const char *name, bool cut,
     char id[static MANIFEST_ID_SIZE], struct fault *f)
 {
 	struct manifest_writer out = { .fd = -1 };
@@ -69,7 +97,7 @@ staged_result_write(struct stage *s, const char *name,
 
 	if ((out.fd = staged_file(s, name)) == -1)
 		return staging_fault(f);
-	if (staged_result(s, &out, f) == 0) {
+	if (staged_result(s, cut, &out, f) == 0) {
 		got = manifest_end(&out, id);
 		if (got == -1)
 			staging_fault(f);

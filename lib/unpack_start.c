@@ -71,7 +71,7 @@ is_partial(struct unpacking *k, const char *since)
 		return about == -1 ? staging_fault(k->f) : 0;
 	if (stage_again(&k->stage, k->f) == -1)
 		return -1;
-	if (staged_result_write(&k->stage, "partial", id, k->f) == 0)
+	if (staged_result_write(&k->stage, "partial", true, id, k->f) == 0)
 		return strcmp(id, since) == 0;
 	/* Killed while it was noted: it makes no tree, and is thrown away. */
 	if (k->f->kind != FAULT_INPUT)
@@ -84,9 +84,16 @@ is_partial(struct unpacking *k, const char *since)
 static int
 go_on(struct unpacking *k)
 {
-	int dir = k->stage.dir, fd;
+	int dir = k->stage.dir, fd, got;
 
 	if (check_about(k) == -1)
+		return -1;
+	/* These are not in what the sender knows of: nobody names them again. */
+	if ((fd = openat(dir, DELETED, O_RDONLY | O_CLOEXEC)) == -1)
+		return staging_fault(k->f);
+	got = staged_remove(&k->stage, fd, k->f);
+	io_close(fd);
+	if (got == -1)
 		return -1;
 	if (renameat(dir, "partial", dir, BASE) == -1)
 		return staging_fault(k->f);

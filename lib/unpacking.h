@@ -54,12 +54,18 @@ struct manifest *staged_manifest(int dir, const char *name, bool lines,
 /* A file without what an earlier call left there. */
 int staged_file(struct stage *s, const char *name);
 
-/* What there will be once all that was received is in its place. */
-int staged_result(struct stage *s, struct manifest_writer *out,
+/* What was sent at first, and is in the file of deletions now, goes. */
+int staged_remove(struct stage *s, int deleted, struct fault *f);
+
+/*
+ * What there will be once all that was received is in its place; cut: there
+ * is more to come.
+ */
+int staged_result(struct stage *s, bool cut, struct manifest_writer *out,
     struct fault *f);
 
 /* The same as a file of the staging folder, and its id. */
-int staged_result_write(struct stage *s, const char *name,
+int staged_result_write(struct stage *s, const char *name, bool cut,
     char id[static MANIFEST_ID_SIZE], struct fault *f);
 
 /*

@@ -54,3 +54,51 @@ all_of() {
 	run -100 pc-tarsync mirror . ..
 	run -100 pc-tarsync mirror .. t
 }
+
+# --- a transfer that was cut, and a source that changed meanwhile -------------
+
+@test "pc-tarsync: a cut at any member of any delta can be gone on from" {
+	# A folder becomes a file, a file a folder, and one of each goes.
+	small() {
+		rm -rf W && mkdir -p W/d/e W/gone/in W/k
+		printf 1 >W/d/e/x && printf 1 >W/f && printf 1 >W/gone/in/x
+		printf 1 >W/k/stays && head -c 5000 /dev/zero >W/z
+		find W -exec touch -d @1 {} +
+	}
+	changed() {
+		rm -r W/d W/f W/gone && printf file >W/d
+		mkdir -p W/f/now && printf 2 >W/f/now/x && printf 1 >W/new
+	}
+	small
+	pc-tarsync pack -C W >whole.tar
+	head -c -5000 whole.tar >cut.tar
+	for old in none some; do
+		cuts=0
+		for ((at = 1024; at < 20000; at += 512)); do
+			small
+			rm -rf R
+			if [ $old = some ]; then
+				mkdir -p R/d/e R/gone && printf 0 >R/d/e/y
+				printf 0 >R/gone/y
+				pc-tarsync pack -C R --manifest m |
+				    pc-tarsync unpack -C R
+				pc-tarsync pack -C W --since m >whole.tar
+				head -c -5000 whole.tar >cut.tar
+			fi
+			run -111 pc-tarsync unpack -C R <cut.tar
+			pc-tarsync snapshot --partial -C R >p
+			changed
+			pc-tarsync pack -C W --since p >rest.tar
+			[ "$at" -lt "$(wc -c <rest.tar)" ] || break
+			run pc-tarsync unpack -C R < <(head -c $at rest.tar)
+			[ "$status" -eq 111 ]
+			pc-tarsync snapshot --partial -C R >p
+			pc-tarsync pack -C W --since p | pc-tarsync unpack -C R
+			same W R
+			pc-tarsync snapshot -C W |
+			    cmp - R/.paperclip-runtime/manifest
+			cuts=$((cuts + 1))
+		done
+		[ $cuts -gt 8 ]
+	done
+}
