@@ -8,6 +8,7 @@
 #include "beneath.h"
 #include "buf.h"
 #include "io.h"
+#include "mode.h"
 #include "walk.h"
 
 #define DENTS_SIZE	65536
@@ -26,7 +27,7 @@ struct level {
 
 struct walk {
 	const struct scope *scope;
-	bool follow, show_excluded;
+	bool follow, show_excluded, open_up;
 	bool entered;		/* the last entry's folder is the top level */
 	size_t depth;
 	struct level *levels[BENEATH_DEPTH_MAX + 1];
@@ -186,6 +187,12 @@ walk_show_excluded(struct walk *w)
 	w->show_excluded = true;
 }
 
+void
+walk_open_up(struct walk *w)
+{
+	w->open_up = true;
+}
+
 static enum walk_type
 type_of_mode(mode_t mode)
 {
@@ -219,11 +226,30 @@ is_loop(const struct walk *w, const struct stat *st)
 	return false;
 }
 
+/* Gives the folder its owner's bits; *mode is what it had. */
+static int
+open_up(const struct walk_entry *e, mode_t *mode)
+{
+	struct stat st;
+
+	if (fstatat(e->dir, e->name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return -1;
+	*mode = st.st_mode;
+	/* Who may not set it may yet be let in. */
+	if (S_ISDIR(st.st_mode) && (st.st_mode & 0700) != 0700)
+		(void)mode_set_at(e->dir, e->name,
+		    (st.st_mode & 07777) | 0700);
+	return 0;
+}
+
 static int
 enter(struct walk *w, struct walk_entry *e)
 {
+	mode_t before = 0;
 	int fd;
 
+	if (w->open_up && open_up(e, &before) == -1)
+		return -1;
 	fd = openat(e->dir, e->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
 	    (w->follow ? 0 : O_NOFOLLOW));
 	if (fd == -1)
@@ -240,6 +266,8 @@ enter(struct walk *w, struct walk_entry *e)
 	e->has_stat = true;
 	if (push(w, fd, &e->st) == -1)
 		return -1;
+	if (w->open_up)
+		e->st.st_mode = before;
 	w->entered = true;
 	return 0;
 }

@@ -44,6 +44,12 @@ void walk_free(struct walk *w);			/* NULL too */
 void walk_show_excluded(struct walk *w);
 
 /*
+ * Folders that their owner may not read, write and search are made so when
+ * the walk comes to them; an entry's st has the mode from before.
+ */
+void walk_open_up(struct walk *w);
+
+/*
  * The next entry; its path and descriptor hold until the next call.  An entry
  * that has gone since its folder was read is left out.  After WALK_FAILED
  * (errno) e->path names what it was about.

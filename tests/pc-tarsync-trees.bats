@@ -16,6 +16,19 @@ all_of() {
 	find "$1" -printf '%P %y %m %s %l\n' | sort
 }
 
+# A script of nobody's, in a folder of theirs that others can reach.
+nobodys() {
+	[ "$(id -u)" = 0 ] || skip "needs root to become another"
+	there=$(mktemp -d /tmp/pc-tarsync.XXXXXX)
+	chmod 755 "$there"
+	cp "$(command -v pc-tarsync)" "$BATS_TEST_DIRNAME/tree.py" "$there"
+	mkdir "$there/home" && chown 65534:65534 "$there/home"
+	run setpriv --reuid=65534 --regid=65534 --clear-groups \
+	    env -C "$there/home" PATH="$there:/usr/bin:/bin" sh -uc "$1"
+	rm -rf "$there"
+	echo "$output"
+}
+
 # --- mirror -------------------------------------------------------------------
 
 @test "pc-tarsync: mirror into or out of itself is refused, and changes nothing" {
@@ -53,6 +66,62 @@ all_of() {
 	pc-tarsync mirror t ../../A2
 	run -100 pc-tarsync mirror . ..
 	run -100 pc-tarsync mirror .. t
+}
+
+@test "pc-tarsync: mirror as another user, where folders may not be written" {
+	nobodys '
+		mkdir -p W/k/l D/k/l D/d/e
+		echo new >W/k/f; echo old >D/k/f; touch -d @1 D/k/f
+		echo gone >D/k/l/g; echo gone >D/d/e/f
+		chmod 555 W/k/l W/k D/k/l D/k D/d/e D/d
+		pc-tarsync mirror W D || exit
+		python3 ../tree.py compare W D
+		find D ! -path "*/.paperclip-runtime*" | sort | tr "\n" " "'
+	[ "$status" -eq 0 ]
+	[ "$output" = "D D/k D/k/f D/k/l " ]
+}
+
+@test "pc-tarsync: mirror removes locked folders, and what stays keeps its mode" {
+	nobodys '
+		for mode in 555 500 311 0; do
+			rm -rf W D
+			mkdir -p W/both/in D/gone/deep/er D/both/in/x D/stays/a D/stays/b
+			echo x >D/gone/deep/er/f; echo x >D/gone/g; echo x >D/both/in/x/f
+			echo x >D/stays/a/f.log; echo x >D/stays/a/f; echo x >D/stays/b/f
+			chmod $mode D/gone/deep/er D/gone/deep D/gone D/both/in/x \
+			    D/both/in D/both D/stays/a D/stays/b D/stays
+			chmod 711 W/both/in; chmod 550 W/both
+			pc-tarsync mirror -x "*/*.log" W D || exit
+			stat -c "%a %n" D/both D/both/in D/stays
+			chmod 700 D/stays
+			stat -c "%a %n" D/stays/a
+			chmod -R u+rwx D/stays D/both W/both
+			find D ! -path "*/.paperclip-runtime*" | sort | tr "\n" " "
+			echo
+		done'
+	[ "$status" -eq 0 ]
+	want=
+	for mode in 555 500 311 0; do
+		want+="550 D/both"$'\n'"711 D/both/in"$'\n'"$mode D/stays"$'\n'
+		want+="$mode D/stays/a"$'\n'
+		want+="D D/both D/both/in D/stays D/stays/a D/stays/a/f.log "$'\n'
+	done
+	[ "$output"$'\n' = "$want" ]
+}
+
+@test "pc-tarsync: mirror removes what the source has no file, folder or link for" {
+	mkdir W D && mkfifo W/file W/folder W/link W/fifo
+	printf x >D/file && mkdir -p D/folder/in && printf x >D/folder/in/f
+	ln -s file D/link && mkfifo D/fifo D/other
+	# But not what is outside the tree.
+	mkfifo W/kept && printf x >D/kept
+	run -0 --separate-stderr pc-tarsync mirror -v -p kept W D
+	[ "$(ls -A D)" = $'.paperclip-runtime\nkept' ]
+	[[ $stderr == *"pc-tarsync: file: not a file, folder or link, left out"* ]]
+	[[ $stderr == *"file: deleted"* ]]
+	printf y >W/other
+	pc-tarsync mirror -p kept W D
+	[ "$(cat D/other)" = y ]
 }
 
 # --- a transfer that was cut, and a source that changed meanwhile -------------
