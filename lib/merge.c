@@ -272,7 +272,8 @@ merge_tree(const struct merge *m, struct fault *f)
 	    stage_open(&k.stage, m->root, MERGE_STAGE, m->deadline, f) == -1)
 		return -1;
 	name_run(k.run);
-	if (stage_fresh(&k.stage, f) == 0 && receive(&k) == 0 &&
+	if (stage_check_place(&k.stage, CONFLICTS, true, f) == 0 &&
+	    stage_fresh(&k.stage, f) == 0 && receive(&k) == 0 &&
 	    write_source(&k) == 0)
 		got = decide(&k);
 	/* Until there is a journal, nothing was done: nothing is left. */

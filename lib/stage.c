@@ -129,6 +129,27 @@ stage_has(const struct stage *s, const char *name)
 }
 
 int
+stage_check_place(const struct stage *s, const char *name, bool folder,
+    struct fault *f)
+{
+	struct buf path = { .data = NULL };
+	struct stat st;
+	int got = fstatat(s->runtime, name, &st, AT_SYMLINK_NOFOLLOW);
+
+	if (got == -1 && errno == ENOENT)
+		return 0;
+	if (got == 0 && S_ISDIR(st.st_mode) == folder)
+		return 0;
+	buf_add_str(&path, SCOPE_RUNTIME "/");
+	buf_add_str(&path, name);
+	got = got == -1 ? fault_system(f, buf_span(&path)) :
+	    fault_input(f, buf_span(&path), folder ?
+	    "is in the place of a folder" : "a folder is in its place");
+	buf_free(&path);
+	return got;
+}
+
+int
 stage_is_left(int root, const char *name)
 {
 	struct stat st;

@@ -10,6 +10,7 @@
 #ifndef STAGE_H
 #define STAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "fault.h"
@@ -48,6 +49,14 @@ int stage_file(struct stage *s, const char *name);
 
 /* Whether name is in it: 1, 0, or -1 with errno. */
 int stage_has(const struct stage *s, const char *name);
+
+/*
+ * What will be put at name, beside the staging folder, must not meet a folder
+ * there (folder: must be one, if it is there).  Before anything is done.  0,
+ * or -1 with f.
+ */
+int stage_check_place(const struct stage *s, const char *name, bool folder,
+    struct fault *f);
 
 /*
  * Whether a folder root needs somebody to finish or clean up there: 1, 0, or

@@ -107,6 +107,22 @@ write_plan(struct unpacking *k, bool manifest)
 
 /* --- the end --- */
 
+static const char *const stored_names[] = { STORED_MANIFEST, STORED_NEXT,
+    STORED_MANIFEST CACHE_SUFFIX, STORED_NEXT CACHE_SUFFIX };
+#define STORED_NAMES	(sizeof(stored_names) / sizeof(stored_names[0]))
+
+/* Nothing may be in the way at the end, when the tree is changed already. */
+static int
+check_stored(const struct stage *s, struct fault *f)
+{
+	size_t i;
+
+	for (i = 0; i < STORED_NAMES; i++)
+		if (stage_check_place(s, stored_names[i], false, f) == -1)
+			return -1;
+	return 0;
+}
+
 static int
 store_result(struct stage *s, struct fault *f)
 {
@@ -125,12 +141,10 @@ store_result(struct stage *s, struct fault *f)
 static int
 forget_stored(struct stage *s, struct fault *f)
 {
-	static const char *const names[] = { STORED_MANIFEST, STORED_NEXT,
-	    STORED_MANIFEST CACHE_SUFFIX, STORED_NEXT CACHE_SUFFIX };
 	size_t i;
 
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (unlinkat(s->runtime, names[i], 0) == -1 &&
+	for (i = 0; i < STORED_NAMES; i++)
+		if (unlinkat(s->runtime, stored_names[i], 0) == -1 &&
 		    errno != ENOENT)
 			return staging_fault(f);
 	return 0;
@@ -154,7 +168,9 @@ finish(struct stage *s, int (*after)(struct unpacking *), struct unpacking *k,
 		return fault_input(f, span_of(SCOPE_RUNTIME "/" UNPACK_STAGE
 		    "/" STAGE_JOURNAL), "not a journal of this folder");
 	}
-	got = apply_journal(&a, j, f);
+	got = check_stored(s, f);
+	if (got == 0)
+		got = apply_journal(&a, j, f);
 	if (got == 0 && after != NULL)
 		got = after(k);
 	if (got == 0)
@@ -264,6 +280,10 @@ unpack_tree(const struct unpack *u, struct fault *f)
 
 	if (stage_open(&k.stage, u->root, UNPACK_STAGE, u->deadline, f) == -1)
 		return -1;
+	if (check_stored(&k.stage, f) == -1) {
+		stage_close(&k.stage);
+		return -1;
+	}
 	got = recover(&k.stage, f);
 	if (got == 0)
 		got = unpack_staged(&k);

@@ -171,3 +171,77 @@ nobodys() {
 		[ $cuts -gt 8 ]
 	done
 }
+
+# --- what is in the way -------------------------------------------------------
+
+@test "pc-tarsync: what cannot be read is an error that names it, as another user" {
+	nobodys '
+		says() {
+			chmod "$1" "W/$2"
+			for c in "pack -C W" "snapshot -C W" "mirror W D" "diff m W"; do
+				pc-tarsync $c 2>&1 >/dev/null; echo "$?"
+			done
+			chmod 755 "W/$2"
+		}
+		mkdir -p W/d; echo x >W/a; echo x >W/d/f
+		pc-tarsync snapshot -C W >m
+		says 0 a; says 0 d; says 300 d; says 444 d'
+	want=
+	for name in a d d d/f; do
+		for _ in 1 2 3 4; do
+			want+="pc-tarsync: $name: Permission denied"$'\n100\n'
+		done
+	done
+	[ "$output"$'\n' = "$want" ]
+}
+
+@test "pc-tarsync: a folder in the manifest's place is found before anything changes" {
+	mkdir W && printf f >W/f
+	pc-tarsync pack -C W >a.tar
+	for name in manifest manifest.next manifest.cache manifest.next.cache; do
+		for more in --clean --no-manifest; do
+			rm -rf R
+			mkdir -p "R/.paperclip-runtime/$name/x" && printf 1 >R/old
+			all_of R >before
+			run -100 --separate-stderr pc-tarsync unpack -C R $more <a.tar
+			[ "$stderr" = "pc-tarsync: .paperclip-runtime/$name: a folder is in its place" ]
+			rm -f R/.paperclip-runtime/staging.lock
+			all_of R | cmp before -
+			run -0 pc-tarsync recover -C R
+			rm -r "R/.paperclip-runtime/$name"
+			pc-tarsync unpack -C R --clean <a.tar
+			same W R
+		done
+	done
+}
+
+@test "pc-tarsync: nor does a folder that comes later stop what was begun half-way" {
+	mkdir -p W/a R && printf f >W/a/f && printf 1 >R/a
+	pc-tarsync pack -C W >a.tar
+	# Killed at its first step, when the journal is there.
+	strace -o log -e trace=renameat -e inject=renameat:signal=KILL:when=3 \
+	    pc-tarsync unpack -C R <a.tar || true
+	[ -e R/.paperclip-runtime/staging/journal ]
+	mkdir R/.paperclip-runtime/manifest
+	run -100 pc-tarsync recover -C R
+	run -100 pc-tarsync snapshot -C R
+	[ "$(cat R/a)" = 1 ]
+	rmdir R/.paperclip-runtime/manifest
+	pc-tarsync recover -C R
+	same W R
+}
+
+@test "pc-tarsync: what is in the place of the conflicts is found before anything changes" {
+	export XDG_STATE_HOME=$PWD/state
+	mkdir W && printf 1 >W/f && printf 1 >W/g
+	pc-tarsync pack -C W --manifest m | pc-tarsync unpack -C R
+	printf 2 >R/f && printf 2 >R/g && printf 3 >W/g
+	pc-tarsync pack -C R --since m >d.tar
+	mkdir W/.paperclip-runtime && : >W/.paperclip-runtime/conflicts
+	run -100 --separate-stderr pc-tarsync merge --baseline m -C W <d.tar
+	[ "$stderr" = "pc-tarsync: .paperclip-runtime/conflicts: is in the place of a folder" ]
+	[ "$(cat W/f W/g)" = 13 ]
+	rm W/.paperclip-runtime/conflicts
+	pc-tarsync merge --baseline m -C W <d.tar
+	[ "$(cat W/f W/g W/.paperclip-runtime/conflicts/*/g)" = 223 ]
+}

@@ -185,9 +185,11 @@ class Recover(Scenario):
 
     def start(self):
         target = super().start()
-        sh('strace', '-o', '/dev/null', '-e', 'trace=renameat2', '-e',
-           'inject=renameat2:signal=KILL:when=1', *super().command(),
+        # The first two are of the staging folder's files.
+        sh('strace', '-o', '/dev/null', '-e', 'trace=renameat', '-e',
+           'inject=renameat:signal=KILL:when=3', *super().command(),
            input=self.archive)
+        os.stat(target + '/.paperclip-runtime/staging/journal')
         return target
 
     def command(self):
