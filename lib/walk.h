@@ -3,7 +3,8 @@
  * the order of their bytes (path_compare).
  *
  * Everything is reached by descriptors without following links.  In memory
- * are the names of the folders on the way down to where the walk is.
+ * are the names of the folders on the way down to where the walk is, up to
+ * 8 MB of each; those of a larger folder are read in several turns.
  */
 #ifndef WALK_H
 #define WALK_H

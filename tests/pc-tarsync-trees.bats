@@ -245,3 +245,52 @@ nobodys() {
 	pc-tarsync merge --baseline m -C W <d.tar
 	[ "$(cat W/f W/g W/.paperclip-runtime/conflicts/*/g)" = 223 ]
 }
+
+# --- memory -------------------------------------------------------------------
+
+# COMMAND... - takes 16 MiB at most, where no sanitizer adds to that.
+most() {
+	[[ $(command -v pc-tarsync) != */san/* ]] || { "$@"; return; }
+	python3 -c 'import os, subprocess, sys
+p = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(p.pid, 0)
+print(usage.ru_maxrss, "KiB", *sys.argv[1:], file=sys.stderr)
+sys.exit(1 if status or usage.ru_maxrss > 16 << 10 else 0)' "$@"
+}
+
+@test "pc-tarsync: 20,000 folders with long names: little memory" {
+	python3 - <<-'EOF'
+		import os
+		top = "N/" + "/".join(["l" * 240] * 4)
+		os.makedirs(top)
+		for i in range(20000):
+		    os.mkdir(f"{top}/{i}")
+	EOF
+	most pc-tarsync pack -C N -o n.tar
+	most pc-tarsync unpack -C R <n.tar
+	most pc-tarsync mirror N M
+	most pc-tarsync mirror N M
+	rm -r N/l*/l*/l*/l*/*1
+	most pc-tarsync mirror N M
+	same N M
+}
+
+@test "pc-tarsync: more long names in one folder than memory is for, in order" {
+	python3 - <<-'EOF'
+		import os
+		os.mkdir("L")
+		for i in range(60000):
+		    open(f"L/{'n' * 230}{i * 7919 % 100003:06d}", "w").close()
+	EOF
+	touch L/a L/z
+	most pc-tarsync snapshot -C L -o m
+	tail -n +2 m | cut -d'"' -f4 >names
+	LC_ALL=C sort -cu names
+	[ "$(wc -l <names)" -eq 60002 ]
+	most pc-tarsync mirror L M
+	find L -name '*[13]' -delete
+	most pc-tarsync mirror L M
+	diff <(ls L) <(ls M)
+	pc-tarsync snapshot -C M -o m2
+	pc-tarsync diff m2 L
+}
