@@ -216,14 +216,17 @@ carry_out(struct unpacking *k)
 	bool manifest = k->u->manifest;
 	char id[MANIFEST_ID_SIZE];
 
-	if (k->start == START_AGAIN &&
-	    staged_remove(&k->stage, k->deleted, k->f) == -1)
-		return -1;
 	if (k->start == START_REPEAT)
 		return check_repeat(k);
 	if (ordered && staged_result_write(&k->stage, RESULT, false, id,
 	    k->f) == -1)
 		return -1;
+	if (k->start == START_AGAIN &&
+	    staged_settle(&k->stage, k->modes, k->f) == -1) {
+		/* Nobody can go on from that. */
+		stage_remove(&k->stage, k->f);
+		return -1;
+	}
 	if (write_plan(k, manifest) == -1)
 		return -1;
 	if (!manifest)

@@ -25,32 +25,6 @@ staged_manifest(int dir, const char *name, bool lines, struct fault *f)
 }
 
 int
-staged_remove(struct stage *s, int deleted, struct fault *f)
-{
-	struct path_list *l = path_list_open(deleted);
-	struct beneath *b = beneath_open(s->new);
-	const char *name;
-	struct span path;
-	int dir, got = 0, is = 0;
-
-	if (l == NULL || b == NULL)
-		got = staging_fault(f);
-	while (got == 0 && (is = path_list_peek(l, &path)) == 1) {
-		beneath_forget(b, path);
-		dir = beneath_parent(b, path, &name);
-		if (dir == -1 ? errno != ENOENT && errno != ENOTDIR &&
-		    errno != ELOOP : beneath_remove_tree(dir, name) == -1)
-			got = staging_fault(f);
-		path_list_next(l);
-	}
-	if (is == -1)
-		got = staging_fault(f);
-	path_list_free(l);
-	beneath_free(b);
-	return got;
-}
-
-int
 staged_result(struct stage *s, bool cut, struct manifest_writer *out,
     struct fault *f)
 {
@@ -104,6 +78,141 @@ staged_result_write(struct stage *s, const char *name, bool cut,
 	}
 	manifest_writer_free(&out);
 	io_close(out.fd);
+	return got;
+}
+
+/* Times as far as any file system keeps them: half a file's is of now. */
+static bool
+is_as_sent(const struct entry *e, const struct entry *now)
+{
+	static const int64_t second = 1000000000;
+
+	if (e->type != now->type)
+		return false;
+	if (e->type == ENTRY_LINK)
+		return span_equal(e->target, now->target);
+	return e->type == ENTRY_DIR || (e->size == now->size &&
+	    e->mtime_ns / second == now->mtime_ns / second);
+}
+
+/* A walk of the staged tree, beside the manifests. */
+struct settling {
+	struct walk *walk;
+	struct found now;
+	bool have;		/* now is the next of the walk */
+	struct manifest *result, *origin;
+	int modes;
+	struct fault *f;
+};
+
+static int
+next_staged(struct settling *k)
+{
+	int got = tree_next(k->walk, &k->now, NULL, k->f);
+
+	k->have = got == 1;
+	return got == -1 ? -1 : 0;
+}
+
+/* What is staged before path (NULL: all that follows) goes. */
+static int
+remove_before(struct settling *k, const struct span *path)
+{
+	while (k->have && (path == NULL ||
+	    path_compare(k->now.entry.path, *path) < 0)) {
+		walk_skip(k->walk);
+		if (beneath_remove_tree(k->now.at.dir, k->now.at.name) == -1)
+			return staging_fault(k->f);
+		if (next_staged(k) == -1)
+			return -1;
+	}
+	return 0;
+}
+
+/* 1 when the entry is what the target has already, 0, -1. */
+static int
+is_in_origin(struct settling *k, const struct entry *e)
+{
+	const struct entry *o;
+	bool failed;
+	int order = 1;
+
+	while ((o = manifest_peek(k->origin, k->f, &failed)) != NULL &&
+	    (order = path_compare(o->path, e->path)) < 0)
+		manifest_next(k->origin);
+	return failed ? -1 : o != NULL && order == 0 && entry_equal(o, e);
+}
+
+/* A folder that gets its mode at the end. */
+static int
+note_mode(struct settling *k, const struct entry *e)
+{
+	struct folder_mode m = { .path_len = (uint32_t)e->path.n,
+	    .mode = (uint16_t)e->mode };
+	int known;
+
+	if (e->type != ENTRY_DIR || !(k->now.at.st.st_mode & 01000))
+		return 0;
+	if ((known = is_in_origin(k, e)) == -1)
+		return -1;
+	m.implied = known == 1;
+	return io_write_all(k->modes, &m, sizeof(m)) == -1 ||
+	    io_write_all(k->modes, e->path.p, e->path.n) == -1 ?
+	    staging_fault(k->f) : 0;
+}
+
+static int
+settle(struct settling *k)
+{
+	const struct entry *e;
+	bool failed;
+	int as_sent;
+
+	if (ftruncate(k->modes, 0) == -1)
+		return staging_fault(k->f);
+	if (next_staged(k) == -1)
+		return -1;
+	while ((e = manifest_peek(k->result, k->f, &failed)) != NULL) {
+		if (remove_before(k, &e->path) == -1)
+			return -1;
+		if (k->have && span_equal(k->now.entry.path, e->path)) {
+			as_sent = is_as_sent(e, &k->now.entry);
+			if (as_sent && (note_mode(k, e) == -1 ||
+			    next_staged(k) == -1))
+				return -1;
+		} else {
+			as_sent = is_in_origin(k, e);
+		}
+		if (as_sent == -1)
+			return -1;
+		if (!as_sent)
+			return fault_cut(k->f, e->path, "came only in part "
+			    "before; send the whole tree");
+		manifest_next(k->result);
+	}
+	return failed ? -1 : remove_before(k, NULL);
+}
+
+int
+staged_settle(struct stage *s, int modes, struct fault *f)
+{
+	static const struct scope all;
+	struct span none = { NULL, 0 };
+	struct settling k = { .modes = modes, .f = f };
+	int got = -1;
+
+	k.walk = walk_open(s->new, none, &all, false);
+	if (k.walk == NULL)
+		staging_fault(f);
+	else
+		k.result = staged_manifest(s->dir, RESULT, false, f);
+	if (k.result != NULL)
+		k.origin = staged_manifest(s->dir, ORIGIN, false, f);
+	if (k.origin != NULL)
+		got = settle(&k);
+	walk_free(k.walk);
+	manifest_free(k.result);
+	manifest_free(k.origin);
 	return got;
 }
 

@@ -84,16 +84,9 @@ is_partial(struct unpacking *k, const char *since)
 static int
 go_on(struct unpacking *k)
 {
-	int dir = k->stage.dir, fd, got;
+	int dir = k->stage.dir, fd;
 
 	if (check_about(k) == -1)
-		return -1;
-	/* These are not in what the sender knows of: nobody names them again. */
-	if ((fd = openat(dir, DELETED, O_RDONLY | O_CLOEXEC)) == -1)
-		return staging_fault(k->f);
-	got = staged_remove(&k->stage, fd, k->f);
-	io_close(fd);
-	if (got == -1)
 		return -1;
 	if (renameat(dir, "partial", dir, BASE) == -1)
 		return staging_fault(k->f);

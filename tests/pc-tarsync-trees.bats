@@ -126,6 +126,92 @@ nobodys() {
 
 # --- a transfer that was cut, and a source that changed meanwhile -------------
 
+@test "pc-tarsync: half a file that came is never part of the tree" {
+	mkdir -p W/d && printf 1 >W/a && head -c 3000 /dev/zero >W/b
+	head -c 3000 /dev/zero >W/d/f
+	pc-tarsync pack -C W >whole.tar
+	# Cut inside of b, then inside of d/f.
+	for at in $(grep -abo ustar whole.tar | cut -d: -f1); do
+		rm -rf R V
+		run -111 pc-tarsync unpack -C R < <(head -c $((at + 1500)) whole.tar)
+		pc-tarsync snapshot --partial -C R >p || continue
+		mkdir V && cp -p W/a V/
+		pc-tarsync pack -C V --since p --manifest n | pc-tarsync unpack -C R
+		same V R
+		run -0 pc-tarsync diff n R
+	done
+	[ -d V ]
+}
+
+@test "pc-tarsync: a delta that was cut half is never part of the tree" {
+	mkdir W && printf 1 >W/a
+	pc-tarsync pack -C W --manifest m | pc-tarsync unpack -C R
+	head -c 3000 /dev/zero >W/b
+	pc-tarsync pack -C W --since m >d.tar
+	run -111 pc-tarsync unpack -C R < <(head -c 3500 d.tar)
+	pc-tarsync snapshot --partial -C R >p
+	rm W/b
+	pc-tarsync pack -C W --since p | pc-tarsync unpack -C R
+	[ ! -e R/b ]
+	same W R
+}
+
+@test "pc-tarsync: nor what came before a kill, and was not noted" {
+	mkdir -p W/b && printf 1 >W/a && printf 1 >W/b/x
+	head -c 5000 /dev/zero >W/z
+	pc-tarsync pack -C W >whole.tar
+	mkfifo in
+	pc-tarsync unpack -C R <in &
+	pids+=($!)
+	exec 7>in
+	head -c -5000 whole.tar >&7
+	wait_until test -e R/.paperclip-runtime/staging/new/z
+	kill -9 "${pids[0]}"
+	exec 7>&-
+	ended "${pids[0]}" 137
+	pc-tarsync snapshot --partial -C R >p
+	rm -r W/b
+	pc-tarsync pack -C W --since p | pc-tarsync unpack -C R
+	same W R
+}
+
+@test "pc-tarsync: half a file over one that had come whole is found out" {
+	mkdir W && head -c 3000 /dev/zero >W/b && head -c 5000 /dev/zero >W/z
+	cp -p W/b b
+	run -111 pc-tarsync unpack -C R < <(pc-tarsync pack -C W | head -c -5000)
+	pc-tarsync snapshot --partial -C R >p
+	head -c 4000 /dev/urandom >W/b
+	pc-tarsync pack -C W --since p >d.tar
+	at=$(grep -abo ustar d.tar | sed -n 2p | cut -d: -f1)
+	run -111 pc-tarsync unpack -C R < <(head -c $((at + 1500)) d.tar)
+	pc-tarsync snapshot --partial -C R >p
+	# As it was at first: the delta need not have it.
+	cp -p b W/b
+	pc-tarsync pack -C W --since p >d.tar
+	run -111 --separate-stderr pc-tarsync unpack -C R <d.tar
+	[ "$stderr" = "pc-tarsync: b: came only in part before; send the whole tree" ]
+	run -100 pc-tarsync snapshot --partial -C R
+	pc-tarsync pack -C W | pc-tarsync unpack -C R
+	same W R
+}
+
+@test "pc-tarsync: a folder's mode that came before a cut does not outlive the folder" {
+	for change in 'rm -r W/d && printf file >W/d' 'chmod 755 W/d' \
+	    'chmod 500 W/d' 'chmod 311 W/d' 'rm -r W/d && mkdir W/d' :; do
+		rm -rf W R
+		mkdir -p W/d && printf 1 >W/d/x && chmod 555 W/d
+		head -c 5000 /dev/zero >W/z
+		run -111 pc-tarsync unpack -C R < <(pc-tarsync pack -C W |
+		    head -c -5000)
+		pc-tarsync snapshot --partial -C R >p
+		chmod 755 W/d
+		[ "$change" != : ] || chmod 555 W/d
+		eval "$change"
+		pc-tarsync pack -C W --since p | pc-tarsync unpack -C R
+		same W R
+	done
+}
+
 @test "pc-tarsync: a cut at any member of any delta can be gone on from" {
 	# A folder becomes a file, a file a folder, and one of each goes.
 	small() {
