@@ -30,7 +30,8 @@ ROUNDS   = 500
 # libFuzzer counts in seconds.
 SECONDS  = $(if $(filter %m,$(T)),$(shell expr $(T:m=) \* 60),$(T:s=))
 
-SANDBOX  = pc-drain pc-enqueue pc-file pc-lock pc-respond pc-serve pc-tarsync
+SANDBOX  = pc-drain pc-enqueue pc-exec pc-file pc-lock pc-respond pc-serve \
+	   pc-tarsync
 HOST     = pc-allow pc-forward
 TOOLS    = $(SANDBOX) $(HOST)
 MAN      = $(sort $(wildcard man/*.[157]))

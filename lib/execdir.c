@@ -1,0 +1,144 @@
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "execdir.h"
+#include "id.h"
+#include "io.h"
+#include "offspring.h"
+#include "recordlock.h"
+#include "runner.h"
+
+#define NAME_SIZE (ID_MAX + sizeof(".lock"))
+
+int
+execdir_open(const char *path, bool make)
+{
+	struct stat st;
+	int fd;
+
+	if (make && mkdir(path, 0700) == -1 && errno != EEXIST)
+		return -1;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd == -1)
+		return -1;
+	if (fstat(fd, &st) == 0 && st.st_uid == geteuid() &&
+	    (st.st_mode & 022) == 0)
+		return fd;
+	io_close(fd);
+	errno = EPERM;
+	return -1;
+}
+
+static int
+open_file(int dir, const char *id, const char *suffix, int flags)
+{
+	char name[NAME_SIZE];
+	struct stat st;
+	int fd;
+
+	snprintf(name, sizeof(name), "%s%s", id, suffix);
+	fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY |
+	    O_CLOEXEC, 0600);
+	if (fd == -1)
+		return -1;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		return fd;
+	io_close(fd);
+	errno = EINVAL;
+	return -1;
+}
+
+int
+execdir_claim(int dir, const char *id)
+{
+	int fd = open_file(dir, id, ".lock", O_RDWR | O_CREAT), saved;
+
+	if (fd == -1)
+		return -1;
+	if (recordlock_take(fd) == 0 && futimens(fd, NULL) == 0)
+		return fd;
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+int
+execdir_spool(int dir, const char *id)
+{
+	return open_file(dir, id, ".out", O_WRONLY | O_CREAT | O_TRUNC |
+	    O_APPEND);
+}
+
+int
+execdir_read(int dir, const char *id)
+{
+	return open_file(dir, id, ".out", O_RDWR);
+}
+
+bool
+execdir_is_running(int dir, const char *id, bool touch)
+{
+	int fd = open_file(dir, id, ".lock", O_RDWR);
+	bool running;
+	pid_t pid;
+
+	if (fd == -1)
+		return false;
+	running = recordlock_holder(fd, &pid);
+	if (touch)
+		(void)futimens(fd, NULL);
+	io_close(fd);
+	return running;
+}
+
+/* What a killed pc-exec has left is known by its environment. */
+static int
+kill_left(const char *id)
+{
+	char mark[sizeof(RUNNER_MARK) + ID_MAX];
+	int tries;
+
+	snprintf(mark, sizeof(mark), RUNNER_MARK "%s", id);
+	for (tries = 0; offspring_signal_marked(mark, SIGKILL) > 0; tries++) {
+		if (tries == 100) {
+			errno = ETIMEDOUT;
+			return -1;
+		}
+		poll(NULL, 0, 10);
+	}
+	return 0;
+}
+
+enum execdir_end
+execdir_kill(int dir, const char *id, int64_t kill_ms)
+{
+	int fd = open_file(dir, id, ".lock", O_RDWR), result;
+	pid_t pid;
+
+	if (fd == -1)
+		return errno == ENOENT ? EXECDIR_NONE : EXECDIR_STUCK;
+	result = recordlock_stop(fd, kill_ms, &pid);
+	io_close(fd);
+	if (result == -1 || kill_left(id) == -1)
+		return EXECDIR_STUCK;
+	execdir_forget(dir, id);
+	return EXECDIR_ENDED;
+}
+
+void
+execdir_forget(int dir, const char *id)
+{
+	char name[NAME_SIZE];
+
+	snprintf(name, sizeof(name), "%s.out", id);
+	unlinkat(dir, name, 0);
+	snprintf(name, sizeof(name), "%s.lock", id);
+	unlinkat(dir, name, 0);
+}
