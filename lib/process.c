@@ -77,6 +77,20 @@ process_watch(pid_t pid)
 	return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
+void
+process_default_signals(void)
+{
+	struct sigaction plain = { .sa_handler = SIG_DFL };
+	sigset_t none;
+	int n;
+
+	sigemptyset(&plain.sa_mask);
+	for (n = 1; n < NSIG; n++)
+		sigaction(n, &plain, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 /* Whether it has ended, be it reaped or not; false without pidfds. */
 static bool
 has_ended(pid_t pid)
