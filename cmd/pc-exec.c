@@ -25,6 +25,8 @@
 #include "execdir.h"
 #include "id.h"
 #include "io.h"
+#include "process.h"
+#include "program.h"
 #include "runner.h"
 #include "sha256.h"
 
@@ -38,7 +40,8 @@ static const char help[] =
 "       pc-exec [-C DIR] --output ID [--offset N] [-w DURATION]\n"
 "               [--max-bytes SIZE] [COMMAND [ARG...]]\n"
 "       pc-exec [-C DIR] --kill ID [-t DURATION]\n"
-"       pc-exec --probe\n"
+"       pc-exec --become < REQUEST and the program's input\n"
+"       pc-exec --probe [--scratch NAME]\n"
 "       pc-exec --init [COMMAND [ARG...]]\n"
 "Runs the program that the JSON object on standard input asks for.\n"
 "  -C, --directory DIR    where ids are kept ($PC_EXEC_DIR)\n"
@@ -46,20 +49,23 @@ static const char help[] =
 "  -t, --timeout DURATION --kill: then without grace (10s)\n"
 "  -V, --version\n"
 "  -w, --wait DURATION    --output: how long to wait for some (0)\n"
+"      --become           be the program; the rest of stdin is its input\n"
 "      --detach           print the id and return\n"
 "      --init             be process 1: reap, until TERM or COMMAND's end\n"
 "      --kill ID          end it, and forget it\n"
 "      --max-bytes SIZE   --output: at most so many, whole lines (1M)\n"
 "      --offset N         --output: from this byte on\n"
 "      --output ID        what a detached one has said\n"
-"      --probe            what there is here, as a line of JSON\n";
+"      --probe            what there is here, as a line of JSON\n"
+"      --scratch NAME     --probe: make that folder on a tmpfs, if there is one\n";
 
 enum {
-	OPT_DETACH = 256, OPT_INIT, OPT_KILL, OPT_MAX_BYTES, OPT_OFFSET,
-	OPT_OUTPUT, OPT_PROBE
+	OPT_BECOME = 256, OPT_DETACH, OPT_INIT, OPT_KILL, OPT_MAX_BYTES,
+	OPT_OFFSET, OPT_OUTPUT, OPT_PROBE, OPT_SCRATCH
 };
 
 static const struct option options[] = {
+	{ "become", no_argument, NULL, OPT_BECOME },
 	{ "detach", no_argument, NULL, OPT_DETACH },
 	{ "directory", required_argument, NULL, 'C' },
 	{ "help", no_argument, NULL, 'h' },
@@ -69,18 +75,19 @@ static const struct option options[] = {
 	{ "offset", required_argument, NULL, OPT_OFFSET },
 	{ "output", required_argument, NULL, OPT_OUTPUT },
 	{ "probe", no_argument, NULL, OPT_PROBE },
+	{ "scratch", required_argument, NULL, OPT_SCRATCH },
 	{ "timeout", required_argument, NULL, 't' },
 	{ "version", no_argument, NULL, 'V' },
 	{ "wait", required_argument, NULL, 'w' },
 	{ NULL, 0, NULL, 0 }
 };
 
-enum mode { MODE_RUN, MODE_DETACH, MODE_INIT, MODE_KILL, MODE_OUTPUT,
+enum mode { MODE_RUN, MODE_BECOME, MODE_DETACH, MODE_INIT, MODE_KILL, MODE_OUTPUT,
 	MODE_PROBE };
 
 struct options {
 	enum mode mode;
-	const char *dir, *id;
+	const char *dir, *id, *scratch;
 	char **command;		/* NULL: none */
 	int64_t wait_ms, kill_ms;
 	uint64_t offset, max_bytes;
@@ -90,8 +97,8 @@ static void
 set_mode(struct options *o, enum mode mode)
 {
 	if (o->mode != MODE_RUN)
-		cli_usage("only one of --detach, --init, --kill, --output, "
-		    "--probe");
+		cli_usage("only one of --become, --detach, --init, --kill, "
+		    "--output, --probe");
 	o->mode = mode;
 }
 
@@ -115,6 +122,9 @@ parse_options(struct options *o, int argc, char *argv[])
 			cli_version();
 		case 'w':
 			o->wait_ms = cli_duration("-w", optarg);
+			break;
+		case OPT_BECOME:
+			set_mode(o, MODE_BECOME);
 			break;
 		case OPT_DETACH:
 			set_mode(o, MODE_DETACH);
@@ -143,6 +153,9 @@ parse_options(struct options *o, int argc, char *argv[])
 			break;
 		case OPT_PROBE:
 			set_mode(o, MODE_PROBE);
+			break;
+		case OPT_SCRATCH:
+			o->scratch = cli_id(optarg);
 			break;
 		default:
 			exit(EXIT_NEVER);
@@ -188,9 +201,12 @@ find_end(struct object_end *e, struct span text)
 	return 0;
 }
 
-/* The object; what follows it on stdin is no part of the request. */
+/*
+ * The object; what follows it on stdin is no part of the request, and is not
+ * read when it is for somebody else (chunk 1).
+ */
 static void
-read_request(struct command *c)
+read_request(struct command *c, size_t chunk)
 {
 	struct fault f = { .kind = FAULT_NONE };
 	struct object_end end = { 0 };
@@ -201,7 +217,7 @@ read_request(struct command *c)
 	while ((len = find_end(&end, buf_span(&text))) == 0) {
 		if (text.len > COMMAND_SIZE_MAX)
 			cli_fail(EXIT_NEVER, "stdin", "a request over 4M");
-		n = io_read_some(STDIN_FILENO, &text, 65536);
+		n = io_read_some(STDIN_FILENO, &text, chunk);
 		if (n == -1)
 			cli_fail_errno("stdin");
 		if (n == 0)
@@ -286,7 +302,7 @@ run(const struct options *o)
 	struct command c;
 	int dir = -1;
 
-	read_request(&c);
+	read_request(&c, 65536);
 	io.lifeline = lifeline_fd(&c);
 	if (c.id != NULL) {
 		dir = open_dir(o, true);
@@ -300,6 +316,33 @@ run(const struct options *o)
 	    end.cause != RUNNER_CLOSED)
 		cli_fail(EXIT_LATER, "stdout", strerror(errno));
 	return end.status;
+}
+
+/* What it needs of a channel is a fixed line: all else is in the request. */
+static int
+become(void)
+{
+	struct command c;
+	struct program p;
+
+	read_request(&c, 1);
+	switch (program_find(&p, &c, NULL)) {
+	case PROGRAM_FOUND:
+		break;
+	case PROGRAM_FAILED:
+		cli_fail_errno("request");
+	case PROGRAM_DENIED:
+		cli_fail(126, c.argv.argv.v[0], "not executable");
+	case PROGRAM_NO_SHELL:
+		cli_fail(127, "argv", "a line for a shell, and there is none");
+	default:
+		cli_fail(127, c.argv.argv.v[0], "not found");
+	}
+	if (c.cwd != NULL && chdir(c.cwd) == -1)
+		cli_fail(126, c.cwd, strerror(errno));
+	process_default_signals();
+	execve(p.file, p.argv, p.env);
+	cli_fail(errno == ENOENT ? 127 : 126, p.file, strerror(errno));
 }
 
 /* In the child: as long as the command, and away from the caller. */
@@ -343,7 +386,7 @@ detach(const struct options *o)
 	int ends[2], dir, status;
 	pid_t pid;
 
-	read_request(&c);
+	read_request(&c, 65536);
 	c.lines = true;
 	if (c.id == NULL && id_make(ID_PLAIN, made) == -1)
 		cli_fail_errno("random numbers");
@@ -616,22 +659,43 @@ put_own_sum(struct buf *out)
 	io_close(fd);
 }
 
-static int
-probe(void)
+/* A folder of our own there, or NULL. */
+static char *
+make_scratch(const char *tmpfs, const char *name)
 {
+	char *path;
+	int fd;
+
+	if (tmpfs == NULL || name == NULL ||
+	    asprintf(&path, "%s/%s", tmpfs, name) == -1)
+		return NULL;
+	if ((fd = execdir_open(path, true)) != -1) {
+		close(fd);
+		return path;
+	}
+	free(path);
+	return NULL;
+}
+
+static int
+probe(const struct options *o)
+{
+	const char *tmpfs = find_tmpfs();
+	char *cwd = getcwd(NULL, 0), *scratch = make_scratch(tmpfs, o->scratch);
 	struct buf out = { 0 };
-	char *cwd = getcwd(NULL, 0);
 
 	buf_add_char(&out, '{');
 	put_text(&out, "version", PC_VERSION);
 	put_own_sum(&out);
 	put_text(&out, "cwd", cwd);
 	put_text(&out, "home", getenv("HOME"));
-	put_text(&out, "tmpfs", find_tmpfs());
+	put_text(&out, "tmpfs", tmpfs);
+	put_text(&out, "scratch", scratch);
 	buf_add_str(&out, "}\n");
 	cli_out(buf_span(&out));
 	buf_free(&out);
 	free(cwd);
+	free(scratch);
 	return EXIT_YES;
 }
 
@@ -645,6 +709,8 @@ main(int argc, char *argv[])
 	cli_start("pc-exec");
 	parse_options(&o, argc, argv);
 	switch (o.mode) {
+	case MODE_BECOME:
+		return become();
 	case MODE_DETACH:
 		return detach(&o);
 	case MODE_INIT:
@@ -656,7 +722,7 @@ main(int argc, char *argv[])
 	case MODE_OUTPUT:
 		return show_output(&o);
 	case MODE_PROBE:
-		return probe();
+		return probe(&o);
 	default:
 		return run(&o);
 	}

@@ -16,6 +16,7 @@
 #include "io.h"
 #include "offspring.h"
 #include "output.h"
+#include "process.h"
 #include "program.h"
 #include "runner.h"
 
@@ -75,20 +76,6 @@ struct failure {
 	bool cwd;
 };
 
-static void
-reset_signals(void)
-{
-	struct sigaction plain = { .sa_handler = SIG_DFL };
-	sigset_t none;
-	int n;
-
-	sigemptyset(&plain.sa_mask);
-	for (n = 1; n < NSIG; n++)
-		sigaction(n, &plain, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 static _Noreturn void
 become(const struct program *p, const char *cwd, const int fds[static 3],
     int tell)
@@ -102,7 +89,7 @@ become(const struct program *p, const char *cwd, const int fds[static 3],
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(126);
-	reset_signals();
+	process_default_signals();
 	for (i = 0; i < 3; i++)
 		if (dup2(fds[i], i) == -1)
 			goto fail;
@@ -257,6 +244,23 @@ put_line(struct stream *s, struct span text)
 		base64_encode(out, text);
 		buf_add_char(out, '"');
 	}
+	buf_add_str(out, "}\n");
+}
+
+/* The first line: which process it is. */
+static void
+put_started(struct runner *r)
+{
+	struct buf *out = &r->out.lines;
+	char now[CLOCK_TEXT_SIZE];
+
+	if (!r->c->lines)
+		return;
+	clock_format(clock_wall_ms(), now);
+	buf_add_str(out, "{\"pid\":");
+	buf_add_int(out, r->pid);
+	json_put_key(out, "startedAt");
+	json_put_string(out, span_of(now));
 	buf_add_str(out, "}\n");
 }
 
@@ -429,13 +433,19 @@ read_signals(struct runner *r)
 			tell_to_end(r, RUNNER_KILLED);
 }
 
-/* Nothing is expected there but its end. */
+/*
+ * Nothing is expected there but its end; whoever wants to know whether the
+ * channel still works sends a line, and gets an empty one.
+ */
 static void
 read_lifeline(struct runner *r)
 {
 	char dropped[4096];
 	ssize_t n = read(r->lifeline, dropped, sizeof(dropped));
 
+	if (n > 0 && r->c->lines && memchr(dropped, '\n', (size_t)n) != NULL &&
+	    output_pending(&r->out) < WAITING_MAX)
+		buf_add_char(&r->out.lines, '\n');
 	if (n > 0 || (n == -1 && (errno == EINTR || errno == EAGAIN)))
 		return;
 	r->lifeline = -1;
@@ -591,8 +601,10 @@ runner_run(const struct command *c, const struct runner_io *io,
 	if (c->idle_ms > 0 && io->asked != -1)
 		r.idle_at = clock_mono_ms() + c->idle_ms / 4 + 1;
 	result = find_and_start(&r);
-	if (result == 0 && r.pid > 0)
+	if (result == 0 && r.pid > 0) {
+		put_started(&r);
 		result = serve(&r);
+	}
 	io_close(r.in);
 	io_close(r.streams[0].from);
 	io_close(r.streams[1].from);
@@ -657,7 +669,7 @@ start_plain(char *const argv[])
 	if (pid != 0)
 		return pid;
 	(void)setsid();
-	reset_signals();
+	process_default_signals();
 	execvp(argv[0], argv);
 	_exit(errno == ENOENT ? 127 : 126);
 }
