@@ -32,7 +32,7 @@ SECONDS  = $(if $(filter %m,$(T)),$(shell expr $(T:m=) \* 60),$(T:s=))
 
 SANDBOX  = pc-drain pc-enqueue pc-exec pc-file pc-lock pc-respond pc-serve \
 	   pc-tarsync
-HOST     = pc-allow pc-forward
+HOST     = pc-allow pc-forward pc-run
 TOOLS    = $(SANDBOX) $(HOST)
 MAN      = $(sort $(wildcard man/*.[157]))
 

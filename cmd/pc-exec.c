@@ -243,6 +243,19 @@ lifeline_fd(const struct command *c)
 	return STDIN_FILENO;
 }
 
+/* The folders that it is in; what fails here is seen when it is opened. */
+static void
+make_above(const char *path)
+{
+	char *copy = strdup(path), *slash;
+
+	if (copy != NULL && (slash = strrchr(copy, '/')) != NULL) {
+		*slash = '\0';
+		(void)cli_make_folders(copy, 0755);
+	}
+	free(copy);
+}
+
 static int
 open_dir(const struct options *o, bool make)
 {
@@ -255,6 +268,8 @@ open_dir(const struct options *o, bool make)
 		    (long)geteuid());
 		path = usual;
 	}
+	if (make)
+		make_above(path);
 	fd = execdir_open(path, make);
 	if (fd == -1 && errno == EPERM)
 		cli_fail(EXIT_NEVER, path, "not ours alone");
