@@ -211,6 +211,7 @@ read_request(struct command *c, size_t chunk)
 	struct fault f = { .kind = FAULT_NONE };
 	struct object_end end = { 0 };
 	struct buf text = { 0 };
+	char end_of_line = '\0';	/* also at the end of file */
 	ssize_t n;
 	size_t len;
 
@@ -224,6 +225,9 @@ read_request(struct command *c, size_t chunk)
 			cli_fail(EXIT_NEVER, "stdin", text.len == 0 ?
 			    "no request" : "the request is cut short");
 	}
+	if (chunk == 1 && (io_read_full(STDIN_FILENO, &end_of_line, 1) == -1 ||
+	    (end_of_line != '\n' && end_of_line != '\0')))
+		cli_fail(EXIT_NEVER, "stdin", "no newline after the request");
 	if (command_parse(c, (struct span){ text.data, len }, &f) == -1)
 		cli_fail_fault(&f);
 	/* The values were copied. */

@@ -151,8 +151,10 @@ probe(struct run *r, const char *scratch, const char *sum, struct probe *p)
 	words_add(r, &w, r->tools);
 	words_add(r, &w, "pc-exec");
 	words_add(r, &w, "--probe");
-	words_add(r, &w, "--scratch");
-	words_add(r, &w, scratch);
+	if (r->c->api.url != NULL) {
+		words_add(r, &w, "--scratch");
+		words_add(r, &w, scratch);
+	}
 	e.out = &out;
 	result = run_words(r, &e, &w);
 	if (result >= 0) {
@@ -223,8 +225,11 @@ put_script(struct run *r, struct buf *out, struct span file,
 	buf_add_str(out, r->tools);
 	buf_add_str(out, "\ntrap - EXIT\nexec ");
 	buf_add_str(out, r->tools);
-	buf_add_str(out, " pc-exec --probe --scratch ");
-	buf_add_str(out, scratch);
+	buf_add_str(out, " pc-exec --probe");
+	if (r->c->api.url != NULL) {
+		buf_add_str(out, " --scratch ");
+		buf_add_str(out, scratch);
+	}
 	buf_add_char(out, '\n');
 	if (buf_failed(&text))
 		out->failed = true;
