@@ -86,7 +86,8 @@ struct command {
 	char **argv;		/* COMMAND, or NULL */
 	int queue_flags;
 	bool any_address, daemon, existing, new_token, status, stop;
-	int standard[3];	/* what COMMAND gets; while it is not started */
+	int standard[3];	/* what COMMAND gets, as it was given to us */
+	mode_t mask;
 };
 
 static void
@@ -303,6 +304,7 @@ become_command(void *arg, const char *url)
 			cli_fail_errno("standard output");
 	if (dir == NULL)
 		cli_fail_errno(c->dir);
+	umask(c->mask);
 	unsetenv("PAPERCLIP_BRIDGE_TOKEN");
 	set_env("PAPERCLIP_API_URL", url);
 	set_env("PAPERCLIP_API_KEY", c->gateway.token);
@@ -479,6 +481,8 @@ main(int argc, char *argv[])
 	int status;
 
 	cli_start("pc-serve");
+	/* From the queue's opening on all modes are exact. */
+	c.mask = umask(0);
 	read_environment(&c);
 	parse_options(&c, argc, argv);
 	if (c.stop || c.status) {
