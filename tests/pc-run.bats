@@ -38,8 +38,8 @@ agent() {
 	    "$remote/busybox" sh -c "
 		PATH=
 		bb() { \"\$PC_WORKSPACE\"/busybox \"\$@\"; }
-		get() { bb wget -q -T 20 -O - --header \"Authorization: Bearer \$PAPERCLIP_API_KEY\" \"\$PAPERCLIP_API_URL\$1\"; }
-		post() { bb wget -q -T 20 -O - --header \"Authorization: Bearer \$PAPERCLIP_API_KEY\" --header 'Content-Type: application/json' --post-data \"\$2\" \"\$PAPERCLIP_API_URL\$1\"; }
+		get() { bb wget -q -O - --header \"Authorization: Bearer \$PAPERCLIP_API_KEY\" \"\$PAPERCLIP_API_URL\$1\"; }
+		post() { bb wget -q -O - --header \"Authorization: Bearer \$PAPERCLIP_API_KEY\" --header 'Content-Type: application/json' --post-data \"\$2\" \"\$PAPERCLIP_API_URL\$1\"; }
 		$1" >out 2>err 3>&- || run_status=$?
 	cat out err
 }
