@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -52,6 +54,14 @@ is_alive(pid_t pid)
 	return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
 }
 
+static bool
+is_there(const struct queue *q, const char *name)
+{
+	struct stat st;
+
+	return fstatat(q->root, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 /* Who holds the lock: false for nobody. */
 static bool
 lock_holder(const struct queue *q, pid_t *pid)
@@ -74,8 +84,7 @@ presence_look(const struct queue *q, struct presence *p)
 		return;
 	}
 	p->pid = written_pid(q);
-	p->up = is_alive(p->pid) &&
-	    faccessat(q->root, READY_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	p->up = is_alive(p->pid) && is_there(q, READY_FILE);
 }
 
 int
@@ -92,7 +101,7 @@ presence_claim(const struct queue *q)
 bool
 presence_is_left(const struct queue *q)
 {
-	return faccessat(q->root, PID_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	return is_there(q, PID_FILE);
 }
 
 static int
