@@ -1,7 +1,10 @@
 # pc-tools - see README.md.  GNU make.
 #
 # make            the tools, in bin/
-# make static     one static file for the sandbox, bin/static/pc-tools
+# make static     one static file for the sandbox, bin/static/pc-tools; needs
+#                 musl-tools
+# make static-aarch64  the same for aarch64, bin/static/pc-tools-aarch64;
+#                 needs gcc-aarch64-linux-gnu, and Debian's mirror once
 # make install    PREFIX= and DESTDIR= as usual; also uninstall
 # make demo       the main job for real; installs what it needs
 # make check      lint, all tests, again under sanitizers; installs likewise
@@ -51,14 +54,33 @@ NONETTLE = pc-lock
 STD      = -std=c11 $(WARNINGS) -MMD -MP -ffunction-sections
 LIBOBJ   = $(LIBSRC:%.c=build/release/%.o)
 SANOBJ   = $(LIBSRC:%.c=build/san/%.o)
-# libcurl has no static form: its unit stays out of the sandbox's file.
-MULTIOBJ = $(SANDBOX:%=build/multi/cmd/%.o) build/multi/cmd/pc-tools.o \
-	   $(foreach t,$(SANDBOX),$(PARTS_$(t):%=build/release/%)) \
-	   build/release/cmd/cli.o build/release/libpc.a
+# libcurl has no static form, so what uses it stays out of that file.
+HOSTLIB  = lib/dispatch.c lib/forward.c lib/interest.c lib/outbound.c \
+	   lib/relay.c
+MULTI    = $(SANDBOX:%=cmd/%.o) cmd/pc-tools.o cmd/cli.o \
+	   $(foreach t,$(SANDBOX),$(PARTS_$(t))) \
+	   $(patsubst %.c,%.o,$(filter-out $(HOSTLIB),$(LIBSRC)))
+LINKS    = $(SANDBOX:%=bin/static/links/%)
+
+# Small rather than fast: what is hot is in the libraries and the kernel.
+# Without -fno-pie and unwind tables, 60 kB more.  musl has no fortified
+# functions; kernel and library headers come after its own.
+MUSLCC   = musl-gcc
+MULTIFLAGS = -Os -g -fstack-protector-strong -fno-pie \
+	   -fno-asynchronous-unwind-tables -fno-unwind-tables
+MUSLFLAGS = $(MULTIFLAGS) -idirafter /usr/include \
+	   -idirafter /usr/include/$(shell $(CC) -dumpmachine)
+MULTILD  = -static -no-pie -s -Wl,-z,relro,-z,now,-z,noseparate-code \
+	   -Wl,--gc-sections,-Map=$(@F:%=build/%.map)
+STATICLIBS = libtar.a libz.a libnettle.a
+
+ARM      = aarch64-linux-gnu
+ARMROOT  = build/aarch64/root
 
 all: $(TOOLS:%=bin/%)
 san: $(TOOLS:%=build/san/%)
-static: bin/static/pc-tools
+static: bin/static/pc-tools $(LINKS)
+static-aarch64: bin/static/pc-tools-aarch64
 
 .SECONDEXPANSION:
 bin/%: build/release/cmd/%.o $$(addprefix build/release/,$$(PARTS_$$*)) \
@@ -72,10 +94,20 @@ build/san/pc-%: build/san/cmd/pc-%.o \
     build/san/cmd/cli.o build/san/libpc.a
 	$(CC) $(SANFLAGS) -o $@ $^ $(LIBS_pc-$*) $(LDLIBS)
 
-bin/static/pc-tools: $(MULTIOBJ)
+bin/static/pc-tools: $(MULTI:%=build/musl/%) build/musl/cmd/static/shim.o
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -static -s -o $@ $^ \
-	    $(foreach t,$(SANDBOX),$(LIBS_$(t))) $(LDLIBS)
+	$(MUSLCC) $(MULTIFLAGS) $(MULTILD) -o $@ $^ \
+	    $(foreach l,$(STATICLIBS),$$($(CC) -print-file-name=$(l)))
+
+# Each tool by its name, to run what expects bin/ with the static file.
+bin/static/links/%: bin/static/pc-tools
+	@mkdir -p $(@D)
+	ln -sf ../pc-tools $@
+
+bin/static/pc-tools-aarch64: $(MULTI:%=build/aarch64/%)
+	@mkdir -p $(@D)
+	$(ARM)-gcc $(MULTIFLAGS) $(MULTILD) -o $@ $^ \
+	    $(STATICLIBS:%=$(ARMROOT)/usr/lib/$(ARM)/%)
 
 build/release/libpc.a: $(LIBOBJ)
 	$(AR) rcs $@ $^
@@ -91,13 +123,26 @@ build/san/%.o: %.c Makefile
 	$(CC) $(STD) $(CPPFLAGS) $(SANFLAGS) -c -o $@ $<
 
 # In one file each tool's main has a name of its own.
-build/multi/%.o: %.c Makefile
+main_is  = $(if $(filter $(SANDBOX),$(*F)),-Wno-missing-prototypes \
+	   -Dmain=$(subst -,_,$(*F))_main)
+
+build/musl/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(STD) -Wno-missing-prototypes $(CPPFLAGS) $(CFLAGS) \
-	    -Dmain=$(subst -,_,$(*F))_main -c -o $@ $<
-build/multi/cmd/pc-tools.o: cmd/pc-tools.c Makefile
+	@command -v $(MUSLCC) >/dev/null || { echo >&2 \
+	    "make static: $(MUSLCC) is missing: apt-get install musl-tools"; \
+	    exit 1; }
+	$(MUSLCC) $(STD) $(CPPFLAGS) $(MUSLFLAGS) $(main_is) -c -o $@ $<
+
+build/aarch64/%.o: %.c Makefile $(ARMROOT)/.complete
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(ARM)-gcc $(STD) $(CPPFLAGS) $(MULTIFLAGS) -D_FORTIFY_SOURCE=2 \
+	    -idirafter $(ARMROOT)/usr/include \
+	    -idirafter $(ARMROOT)/usr/include/$(ARM) $(main_is) -c -o $@ $<
+
+$(ARMROOT)/.complete: cmd/static/arm64-root.sh
+	cmd/static/arm64-root.sh $(ARM)-gcc $(ARMROOT) libtar-dev zlib1g-dev \
+	    nettle-dev libjsmn-dev
+	@touch $@
 
 BENCH    = build/bench/api build/bench/limits build/bench/load
 
@@ -230,5 +275,5 @@ clean:
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all san static demo lint check bench faults fuzz interop install \
+.PHONY: all san static static-aarch64 demo lint check bench faults fuzz interop install \
     uninstall clean
