@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The build itself: what make promises, and the one file for the sandbox.
+# The build itself: what make promises.
 load helper
 
 top() {
@@ -71,33 +71,4 @@ top() {
 			    "$BATS_TEST_DIRNAME/../man/$t.1"
 		done
 	done
-}
-
-@test "static: one file carries a request in an empty file system" {
-	[ "$(id -u)" -eq 0 ] || skip "needs root for chroot"
-	mkdir root
-	cp "$BATS_TEST_DIRNAME/../bin/static/pc-tools" root/
-	chroot root /pc-tools pc-drain -q /q -f >requests &
-	pids+=($!)
-	chroot root /pc-tools pc-enqueue -q /q -V
-	while [ ! -d root/q/responses ]; do read -r -t 0.01 <> <(:) || :; done
-	id=$(chroot root /pc-tools pc-enqueue -q /q --no-wait GET /api/x)
-	while [ ! -s requests ]; do read -r -t 0.01 <> <(:) || :; done
-	grep -q "\"id\":\"$id\"" requests
-	printf 'hello' | chroot root /pc-tools pc-respond -q /q -s 200 "$id"
-	run chroot root /pc-tools pc-enqueue -q /q --collect "$id"
-	[ "$output" = hello ]
-	[ -z "$(find root/q -name '*.json' -o -name '*.tmp')" ]
-}
-
-@test "static: it is chosen by name or by first argument, else exit 100" {
-	s=$BATS_TEST_DIRNAME/../bin/static/pc-tools
-	ln -s "$s" pc-drain
-	run -0 ./pc-drain -V
-	[[ $output == "pc-drain "* ]]
-	run -0 "$s" pc-respond -V
-	[[ $output == "pc-respond "* ]]
-	run --separate-stderr -100 "$s" pc-other
-	[ "$(wc -l <<<"$stderr")" -eq 1 ]
-	[ "$(stat -c %s "$s")" -lt 1500000 ]
 }
