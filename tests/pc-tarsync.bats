@@ -691,3 +691,32 @@ wait_until_older() {
 	run -100 pc-tarsync mirror missing D
 	[ ! -e D/.paperclip-runtime/mirroring ]
 }
+
+@test "pc-tarsync pack: -x: sets, ranges, backslashes, alike with any libc" {
+	mkdir w
+	(cd w && touch a b c ']' ./- '[x' '*' 'a\')
+	# A pattern, and what it leaves out.
+	while read -r pattern out; do
+		echo "pattern: $pattern"
+		pc-tarsync pack -C w -x "$pattern" | tar -t | sed 's|^\./||' |
+		    sort >left
+		[ "$(ls w | sort | comm -23 - <(sed 's/\\\\/\\/g' left) |
+		    tr -d '\n')" = "$out" ]
+	done <<-'E'
+	[ab] ab
+	[a-b] ab
+	[!a-c-] *]
+	[^a-c-] *]
+	[]] ]
+	[\]] ]
+	[\]a] ]a
+	[a\-c] -ac
+	[c-a]
+	[x [x
+	\* *
+	?\\ a\
+	a\
+	*x [x
+	?? [xa\
+	E
+}

@@ -2,8 +2,6 @@
 # The one file for the sandbox: what it needs of the machine, and of a kernel.
 load helper
 
-SANDBOX="pc-drain pc-enqueue pc-file pc-lock pc-respond pc-serve pc-tarsync"
-
 setup_file() {
 	cc -std=c11 -D_GNU_SOURCE -Wall -Wextra -o "$BATS_FILE_TMPDIR/refuse" \
 	    "$BATS_TEST_DIRNAME/refuse.c"
@@ -16,6 +14,7 @@ OLD+=,faccessat2=ENOSYS,fchmodat2=ENOSYS,memfd_create=ENOSYS
 OLD+=,pidfd_send_signal=ENOSYS
 
 file=$BATS_TEST_DIRNAME/../bin/static/pc-tools
+SANDBOX=$(ls "${file%/*}/links")	# what the Makefile has to be in it
 
 # in_empty TOOL... - where there is nothing else, not even /proc.
 in_empty() {

@@ -6,15 +6,18 @@ set -eu
 
 compiler=$1 root=$2
 shift 2
-missing=
-command -v "$compiler" >/dev/null || missing="$compiler (apt-get install \
-gcc-aarch64-linux-gnu libc6-dev-arm64-cross)"
-command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
-    missing="$missing apt-get and dpkg-deb"
-if [ -n "$missing" ]; then
-	echo "make static-aarch64: missing: $missing" >&2
+missing() {
+	echo "make static-aarch64: missing: $*" >&2
 	exit 1
-fi
+}
+command -v "$compiler" >/dev/null ||
+    missing "$compiler: apt-get install gcc-aarch64-linux-gnu"
+echo 'int main(void) { return 0; }' |
+    "$compiler" -static -x c -o /dev/null - 2>/dev/null ||
+    missing "a libc for $compiler: apt-get install libc6-dev-arm64-cross"
+for tool in apt-get dpkg-deb; do
+	command -v "$tool" >/dev/null || missing "$tool"
+done
 
 rm -rf "$root"
 mkdir -p "$root.apt/lists/partial" "$root.apt/cache/archives/partial" "$root"
@@ -28,11 +31,9 @@ private() {
 	    -o APT::Sandbox::User= -o Acquire::Languages=none "$@"
 }
 cd "$apt"
-private update && private download "$@" || {
-	echo "make static-aarch64: missing: arm64 packages of $*, from the" \
-	    "mirror in /etc/apt" >&2
-	exit 1
-}
+if ! private update || ! private download "$@"; then
+	missing "arm64 packages $*: no mirror in /etc/apt has them"
+fi
 for deb in *.deb; do
 	dpkg-deb -x "$deb" "$root"
 	rm "$deb"
