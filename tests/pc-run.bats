@@ -44,16 +44,14 @@ agent() {
 	cat out err
 }
 
+# event STEP WHAT - those events; there must be one
 event() {
-	jq -ce "select(.step == \"$1\" and .event == \"$2\")" events
+	jq -c "select(.step == \"$1\" and .event == \"$2\")" events | grep .
 }
 
 # Nothing is left in the sandbox but the workspace and its runtime folder, and
 # no process.
 nothing_left() {
-	local queue
-	! event relay queue || true
-	queue=$(jq -r 'select(.event == "queue").queue' events)
 	if [ "$1" = podman ]; then
 		[ -z "$(inside /pc-tools pc-file list /dev/shm)" ]
 		[ "$(inside "$remote/busybox" ps -o args | grep -c 'pc-tools pc-[ds]')" -eq 0 ]
@@ -93,6 +91,7 @@ whole_run() {
 		echo also >W/new-on-host
 		api POST /api/issues/issue-1/comments -d '{"body":"go"}' >/dev/null
 	} 3>&- &
+	host=$!
 	agent '
 		echo "$COLOUR"
 		bb cat "$PC_ASSET_SKILLS/link" p
@@ -115,7 +114,7 @@ whole_run() {
 		bb chmod 755 c
 		get /api/companies/x/secrets 2>&1 | bb head -n 1
 		exit 7'
-	wait
+	wait "$host"
 	[ "$run_status" -eq 7 ]
 	grep -qx 'größer blue' out
 	grep -qx skill out
