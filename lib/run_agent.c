@@ -70,6 +70,9 @@ take_said(struct agent *a, const struct said *s)
 		else if (s->timed_out)
 			(void)run_fail(r, (int)s->status,
 			    "agent: timed out");
+		else if (s->signal != 0 && !a->told)
+			(void)run_fail(r, (int)s->status,
+			    "agent: ended by signal %d", (int)s->signal);
 	}
 	if (s->next >= 0) {
 		a->polled = true;
