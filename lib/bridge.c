@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "id.h"
 #include "io.h"
+#include "queue.h"
 #include "record.h"
 
 #define BACKLOG_MAX	(1 << 20)	/* unread by the next: read no more */
@@ -16,11 +17,15 @@
 #define BACKOFF_MAX_MS	5000
 #define UP_MS		30000		/* for the first sign of life */
 #define STOP_MS		2000
+#define RESEND_MS	500		/* after the system refused one */
+#define RESENDS_MAX	60
 
 /* A request that the host has. */
 struct held {
 	struct idmap_node node;		/* first */
 	bool safe;
+	bool refused;			/* a full disk, say: sent once more */
+	unsigned tries;
 	struct buf answer;		/* its line; empty: not answered yet */
 	char id[];
 };
@@ -118,6 +123,38 @@ is_safe_request(struct span line, struct span id)
 	return method_is_safe(method);
 }
 
+/*
+ * Published, or never to be: it is done with.  What the system refused may go
+ * better soon; answering twice is harmless.
+ */
+static void
+take_report(struct bridge *b, struct held *h, struct span line,
+    struct span id)
+{
+	static const char start[] = "\",\"wrote\":false,\"reason\":\"";
+	enum queue_delivery d;
+
+	if (!line_has_next(line, id, start) || h->tries >= RESENDS_MAX) {
+		let_go(b, h);
+		return;
+	}
+	for (d = 0; d < QUEUE_FAILED; d++) {
+		const char *reason = queue_delivery_reason(d);
+		struct span rest = { id.p + id.n + sizeof(start) - 1, 0 };
+
+		rest.n = (size_t)(line.p + line.n - rest.p);
+		if (reason != NULL && rest.n > strlen(reason) &&
+		    memcmp(rest.p, reason, strlen(reason)) == 0) {
+			let_go(b, h);
+			return;
+		}
+	}
+	h->tries++;
+	h->refused = true;
+	if (b->resend_at == -1)
+		b->resend_at = clock_mono_ms() + RESEND_MS;
+}
+
 void
 bridge_take(struct bridge *b, struct span line)
 {
@@ -136,7 +173,7 @@ bridge_take(struct bridge *b, struct span line)
 	h = find(b, id);
 	if (line_has_next(line, id, "\",\"wrote\":")) {
 		if (h != NULL && h->answer.len > 0)
-			let_go(b, h);
+			take_report(b, h, line, id);
 		return;
 	}
 	if (h == NULL && (h = hold(b, id)) == NULL) {
@@ -203,6 +240,24 @@ read_forward(struct task *t, struct span bytes)
 	while ((kind = lines_next(&b->from_forward, &line)) != LINES_NONE)
 		if (kind == LINES_LINE)
 			take_answer(b, line);
+}
+
+static void
+send_refused(struct bridge *b)
+{
+	struct idmap_node *node;
+	size_t i;
+
+	b->resend_at = -1;
+	for (i = 0; i < b->held.nbuckets; i++)
+		for (node = b->held.buckets[i]; node != NULL;
+		    node = node->next) {
+			struct held *h = (struct held *)(void *)node;
+
+			if (h->refused)
+				send_answer(b, buf_span(&h->answer));
+			h->refused = false;
+		}
 }
 
 size_t
@@ -313,7 +368,7 @@ start_host(struct bridge *b)
 int
 bridge_start_host(struct bridge *b, struct run *r)
 {
-	*b = (struct bridge){ .r = r, .reopen_at = -1,
+	*b = (struct bridge){ .r = r, .reopen_at = -1, .resend_at = -1,
 	    .backoff_ms = BACKOFF_MS,
 	    .line_max = record_size_max(r->c->limits.body) };
 	task_init(&b->channel, "relay", read_channel, b);
@@ -454,13 +509,15 @@ bridge_start(struct bridge *b, struct run *r)
 int64_t
 bridge_due(const struct bridge *b)
 {
-	int64_t dead = b->heard_at + BRIDGE_SILENT_MS;
+	int64_t due = b->heard_at + BRIDGE_SILENT_MS;
 
 	if (b->stopping)
 		return -1;
 	if (b->reopen_at != -1)
 		return b->reopen_at;
-	return b->ping_at < dead ? b->ping_at : dead;
+	if (b->resend_at != -1 && b->resend_at < due)
+		due = b->resend_at;
+	return b->ping_at < due ? b->ping_at : due;
 }
 
 int
@@ -468,6 +525,8 @@ bridge_tend_host(struct bridge *b)
 {
 	if (b->stopping || b->r->o->dry)
 		return 0;
+	if (b->resend_at != -1 && clock_mono_ms() >= b->resend_at)
+		send_refused(b);
 	return b->allow.ended || b->forward.ended ? restart_host(b) : 0;
 }
 

@@ -29,6 +29,7 @@ struct bridge {
 	uint64_t opened;	/* how often the channel was */
 	int64_t reopen_at, backoff_ms;	/* -1: it is open */
 	int64_t ping_at, heard_at;
+	int64_t resend_at;		/* -1: nothing was refused */
 	/* A channel that does not stream: */
 	struct task answer;	/* the exec that returns a batch */
 	struct lines from_answer;

@@ -511,6 +511,8 @@ next_due(const struct agent *a)
 		return earliest(due, a->heard_at + SILENT_MS);
 	}
 	due = earliest(due, a->exec.pid > 0 ? a->poll_until : a->again_at);
+	if (b != NULL && b->resend_at != -1)
+		due = earliest(due, b->resend_at);
 	if (b != NULL && bridge_has_answers(b) && b->answer.pid == 0)
 		due = earliest(due, b->answer_at);
 	return due;

@@ -153,6 +153,17 @@ class Place:
                                     "remote": self.remote}
         self.config["state"] = os.path.join(work, "state")
 
+    def make_small(self):
+        """The sandbox's folder on a disk of 8 MB: False if we may not."""
+        os.makedirs(self.remote, exist_ok=True)
+        return subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", self.remote],
+            capture_output=True, check=False).returncode == 0
+
+    def release(self):
+        subprocess.run(["umount", self.remote], capture_output=True,
+                       check=False)
+
     def write(self, name, text):
         with open(os.path.join(self.local, name), "w",
                   encoding="utf-8") as file:
@@ -328,6 +339,18 @@ class Round:
     def host_killed(self):
         kill(self.process.pid, signal.SIGKILL)
 
+    def disk_full(self):
+        """What the sandbox writes to has no room for a while."""
+        path = os.path.join(self.place.remote, ".paperclip-runtime", "filler")
+        try:
+            with open(path, "wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+        except OSError:
+            pass
+        time.sleep(random.random() * 2)
+        os.remove(path)
+
     def told(self):
         kill(self.process.pid, random.choice((signal.SIGTERM, signal.SIGINT)))
 
@@ -338,7 +361,7 @@ class Round:
 FAULTS = ["relay_killed", "agent_killed", "relay_frozen", "gateway_killed",
           "supervisor_killed", "drain_killed", "allow_killed",
           "forward_killed", "api_down", "host_killed", "told",
-          "sshd_restarted", "nothing"]
+          "sshd_restarted", "disk_full", "nothing"]
 
 SCRIPT = r"""
 trap '' TERM
@@ -424,6 +447,16 @@ def check_workspace(place, status):
 
 def play(number, lasting, api, kind, fault, work):
     place = Place(lasting, kind, work)
+    if fault == "disk_full" and (kind == "podman" or not place.make_small()):
+        fault = "nothing"
+    try:
+        return play_at(place, number, lasting, api, fault)
+    finally:
+        if fault == "disk_full":
+            place.release()
+
+
+def play_at(place, number, lasting, api, fault):
     name = f"r{number}"
     script = SCRIPT % {"name": name, "calls": CALLS,
                        "ignore": random.choice(("yes", "no"))}
@@ -445,7 +478,7 @@ def play(number, lasting, api, kind, fault, work):
             raise Wrong(f"the second run ended with {status}: {said}")
     if fault in ("nothing", "api_down", "gateway_killed", "drain_killed",
                  "allow_killed", "forward_killed", "relay_killed",
-                 "relay_frozen") and status != 0:
+                 "relay_frozen", "disk_full") and status != 0:
         raise Wrong(f"exit {status}: {said}")
     if status not in (0, 100, 111, 130, 137, 143):
         raise Wrong(f"exit {status}: {said}")
