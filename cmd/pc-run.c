@@ -358,6 +358,13 @@ tell_event(void *arg, const char *step, const char *what, struct span members)
 		put_event(s, step, what, members);
 }
 
+static void
+print_would(void *arg, struct span line)
+{
+	(void)arg;
+	cli_out(line);
+}
+
 /* One line of state, for a person. */
 static void
 show_state(void *arg, const char *phase, uint64_t requests, uint64_t bytes)
@@ -392,7 +399,7 @@ open_events(const struct args *a)
 	int fd;
 
 	if (a->events == NULL)
-		return a->dry ? STDOUT_FILENO : -1;
+		return -1;
 	if (strcmp(a->events, "-") == 0)
 		return STDOUT_FILENO;
 	fd = open(a->events, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC |
@@ -445,6 +452,7 @@ main(int argc, char *argv[])
 	    .tools = own_folder(), .state = state, .dry = a.dry,
 	    .epoch = a.epoch != 0 ? a.epoch :
 	    (uint64_t)clock_wall_ms() * 1000, .event = tell_event,
+	    .would = print_would,
 	    .warn = cli_warn, .state_changed = show_state, .arg = &shown };
 	if (run_agent(&o, &end) == -1)
 		cli_fail_errno("run");

@@ -18,7 +18,8 @@ struct run_options {
 	const char *tools;		/* the host's folder of our programs */
 	const char *state;		/* the host's folder for this identity */
 	uint64_t epoch;			/* of its drains; it only grows */
-	bool dry;			/* print what would be executed */
+	bool dry;			/* tell what would be executed */
+	void (*would)(void *arg, struct span line);
 	/* members: of a JSON object, `"bytes":5`; may be empty. */
 	void (*event)(void *arg, const char *step, const char *what,
 	    struct span members);

@@ -198,6 +198,27 @@ channel_env(struct run *r)
 	return env;
 }
 
+/* As a shell would take it. */
+static void
+put_quoted(struct buf *out, struct span word)
+{
+	char *copy = strndup(word.p, word.n);
+	size_t i;
+
+	if (copy != NULL && (runconfig_is_plain(copy) || *copy == '-')) {
+		buf_add_span(out, word);
+	} else {
+		buf_add_char(out, '\'');
+		for (i = 0; i < word.n; i++)
+			if (word.p[i] == '\'')
+				buf_add_str(out, "'\\''");
+			else
+				buf_add_char(out, word.p[i]);
+		buf_add_char(out, '\'');
+	}
+	free(copy);
+}
+
 static void
 print_dry(struct run *r, const struct wordlist *w, struct span input)
 {
@@ -208,27 +229,18 @@ print_dry(struct run *r, const struct wordlist *w, struct span input)
 	for (i = 0; i < w->n; i++) {
 		if (i > 0)
 			buf_add_char(&line, ' ');
-		buf_add_str(&line, w->v[i]);
+		put_quoted(&line, span_of(w->v[i]));
 	}
 	/* The request is the command; what follows it is data. */
 	if (input.n > 0 && *input.p == '{' &&
 	    (end = memchr(input.p, '\n', input.n)) != NULL) {
 		buf_add_str(&line, " <<< ");
-		buf_add(&line, input.p, (size_t)(end - input.p));
+		put_quoted(&line, (struct span){ input.p,
+		    (size_t)(end - input.p) });
 	}
-	if (!buf_failed(&line)) {
-		struct buf text = { 0 };
-
-		json_put_key(&text, "command");
-		if (utf8_is_valid(buf_span(&line)))
-			json_put_string(&text, buf_span(&line));
-		else
-			buf_add_str(&text, "null");
-		if (!buf_failed(&text))
-			r->o->event(r->o->arg, r->phase, "would",
-			    buf_span(&text));
-		buf_free(&text);
-	}
+	buf_add_char(&line, '\n');
+	if (!buf_failed(&line))
+		r->o->would(r->o->arg, buf_span(&line));
 	buf_free(&line);
 }
 

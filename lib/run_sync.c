@@ -213,6 +213,8 @@ send_tree(struct run *r, const struct sync *s, enum start start, bool clean,
 	far.finish = near.finish = true;
 	if ((writer = pipe_with_request(r, &unpack, &reader)) == -1)
 		return -1;
+	if (r->o->dry)
+		(void)run_put_request(r, &far.to, &unpack);	/* to be shown */
 	if (run_start_exec(r, &far, EXEC_BECOME, reader, -1) == -1) {
 		io_close(writer);
 	} else if (run_start_local(r, &near, &pack, -1, writer) == 0 &&
