@@ -317,6 +317,7 @@ run(const struct options *o)
 {
 	struct runner_io io = { .out = STDOUT_FILENO, .err = STDERR_FILENO,
 	    .asked = -1 };
+	char mark[EXECDIR_MARK_SIZE];
 	struct runner_end end;
 	struct command c;
 	int dir = -1;
@@ -326,6 +327,7 @@ run(const struct options *o)
 	if (c.id != NULL) {
 		dir = open_dir(o, true);
 		(void)claim_id(dir, c.id);
+		execdir_mark(dir, c.id, io.mark = mark);
 	}
 	if (runner_run(&c, &io, &end) == -1)
 		cli_fail_errno("running");
@@ -369,11 +371,13 @@ static _Noreturn void
 run_detached(struct command *c, int dir, int started)
 {
 	struct runner_io io = { .lifeline = -1, .spool = true };
+	char mark[EXECDIR_MARK_SIZE];
 	struct runner_end end;
 	int null, i;
 
 	(void)setsid();
 	io.asked = claim_id(dir, c->id);
+	execdir_mark(dir, c->id, io.mark = mark);
 	io.out = io.err = execdir_spool(dir, c->id);
 	if (io.out == -1)
 		cli_fail_errno(c->id);

@@ -319,8 +319,8 @@ open_state(const struct runconfig *c, bool dry)
 
 struct shown {
 	int events;		/* -1: to nobody */
-	bool dry, terminal, line;
-	int64_t began, at;
+	bool line;		/* of state, on the terminal */
+	int64_t began;
 };
 
 static void
@@ -374,9 +374,6 @@ show_state(void *arg, const char *phase, uint64_t requests, uint64_t bytes)
 	char line[128];
 	int n;
 
-	if (!s->terminal || now < s->at + SHOW_MS)
-		return;
-	s->at = now;
 	n = snprintf(line, sizeof(line), "\r\033[K%s  %llu requests  "
 	    "%.1f MB  %lld:%02lld", phase, (unsigned long long)requests,
 	    (double)bytes / 1e6, (long long)((now - s->began) / 60000),
@@ -426,7 +423,7 @@ main(int argc, char *argv[])
 {
 	struct rlimit no_core = { 0, 0 };
 	struct args a = { .config = NULL };
-	struct shown shown = { .at = 0 };
+	struct shown shown = { .line = false };
 	struct runconfig c;
 	struct run_options o;
 	struct run_end end;
@@ -446,14 +443,14 @@ main(int argc, char *argv[])
 	}
 	state = open_state(&c, a.dry);
 	shown.events = open_events(&a);
-	shown.terminal = isatty(STDERR_FILENO) == 1;
 	shown.began = clock_mono_ms();
 	o = (struct run_options){ .config = &c, .command = a.command,
 	    .tools = own_folder(), .state = state, .dry = a.dry,
 	    .epoch = a.epoch != 0 ? a.epoch :
 	    (uint64_t)clock_wall_ms() * 1000, .event = tell_event,
 	    .would = print_would,
-	    .warn = cli_warn, .state_changed = show_state, .arg = &shown };
+	    .warn = cli_warn, .show = show_state, .arg = &shown,
+	    .show_ms = isatty(STDERR_FILENO) == 1 ? SHOW_MS : 0 };
 	if (run_agent(&o, &end) == -1)
 		cli_fail_errno("run");
 	end_state(&shown);

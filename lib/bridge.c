@@ -358,11 +358,12 @@ start_host(struct bridge *b)
 	forward_words(r, &forward);
 	if (pipe2(ends, O_CLOEXEC) == -1)
 		return run_fail_errno(r, "pipe");
-	if (run_start_local(r, &b->allow, &allow, -1, ends[1]) == -1) {
+	if (run_start_local(r, &b->allow, &allow, -1, ends[1], false) == -1) {
 		io_close(ends[0]);
 		return -1;
 	}
-	return run_start_local(r, &b->forward, &forward, ends[0], -1);
+	return run_start_local(r, &b->forward, &forward, ends[0], -1,
+	    true);
 }
 
 int

@@ -12,7 +12,6 @@
 #include "io.h"
 #include "offspring.h"
 #include "recordlock.h"
-#include "runner.h"
 
 #define NAME_SIZE (ID_MAX + sizeof(".lock"))
 
@@ -98,14 +97,24 @@ execdir_is_running(int dir, const char *id, bool touch)
 	return running;
 }
 
+void
+execdir_mark(int dir, const char *id, char out[static EXECDIR_MARK_SIZE])
+{
+	struct stat st = { .st_dev = 0 };
+
+	(void)fstat(dir, &st);
+	snprintf(out, EXECDIR_MARK_SIZE, "PC_EXEC_ID=%jx-%jx-%s",
+	    (uintmax_t)st.st_dev, (uintmax_t)st.st_ino, id);
+}
+
 /* What a killed pc-exec has left is known by its environment. */
 static int
-kill_left(const char *id)
+kill_left(int dir, const char *id)
 {
-	char mark[sizeof(RUNNER_MARK) + ID_MAX];
+	char mark[EXECDIR_MARK_SIZE];
 	int tries;
 
-	snprintf(mark, sizeof(mark), RUNNER_MARK "%s", id);
+	execdir_mark(dir, id, mark);
 	for (tries = 0; offspring_signal_marked(mark, SIGKILL) > 0; tries++) {
 		if (tries == 100) {
 			errno = ETIMEDOUT;
@@ -126,7 +135,7 @@ execdir_kill(int dir, const char *id, int64_t kill_ms)
 		return errno == ENOENT ? EXECDIR_NONE : EXECDIR_STUCK;
 	result = recordlock_stop(fd, kill_ms, &pid);
 	io_close(fd);
-	if (result == -1 || kill_left(id) == -1)
+	if (result == -1 || kill_left(dir, id) == -1)
 		return EXECDIR_STUCK;
 	execdir_forget(dir, id);
 	return EXECDIR_ENDED;

@@ -23,6 +23,14 @@ int execdir_open(const char *path, bool make);
  */
 int execdir_claim(int dir, const char *id);
 
+/*
+ * What all processes of id have in their environment: PC_EXEC_ID, with the
+ * folder in it, since others may use the same ids elsewhere.
+ */
+#define EXECDIR_MARK_SIZE 256
+void execdir_mark(int dir, const char *id,
+    char out[static EXECDIR_MARK_SIZE]);
+
 /* A fresh ID.out to append to; or the one that is there, to read. */
 int execdir_spool(int dir, const char *id);
 int execdir_read(int dir, const char *id);

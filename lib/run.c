@@ -17,8 +17,7 @@ phase(struct run *r, const char *name, int (*does)(struct run *))
 	int result;
 
 	r->phase = name;
-	if (r->o->state_changed != NULL)
-		r->o->state_changed(r->o->arg, name, r->requests, r->bytes);
+	(void)run_show(r, true);
 	run_event(r, name, "start", "%s", "");
 	result = does(r);
 	run_event(r, name, "end", "\"ok\":%s,\"durationMs\":%lld",

@@ -25,8 +25,9 @@ struct run_options {
 	    struct span members);
 	/* Something that does not end the run, in words. */
 	void (*warn)(const char *object, const char *reason);
-	/* What a person may see: called often. */
-	void (*state_changed)(void *arg, const char *phase, uint64_t requests,
+	/* What a person sees: called this often (ms) and with each phase; or 0. */
+	int64_t show_ms;
+	void (*show)(void *arg, const char *phase, uint64_t requests,
 	    uint64_t bytes);
 	void *arg;
 };

@@ -569,10 +569,8 @@ attend(struct agent *a)
 			return -1;
 		if (a->ended)
 			return 0;
-		if (r->o->state_changed != NULL)
-			r->o->state_changed(r->o->arg, "agent", r->requests,
-			    r->bytes);
-		if (tasks_wait(&r->tasks, next_due(a)) == -1)
+		if (tasks_wait(&r->tasks, earliest(next_due(a),
+		    run_show(r, false))) == -1)
 			return run_fail_errno(r, "agent");
 	}
 }

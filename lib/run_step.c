@@ -87,6 +87,20 @@ run_event(struct run *r, const char *step, const char *what,
 	va_end(args);
 }
 
+int64_t
+run_show(struct run *r, bool now)
+{
+	int64_t time = clock_mono_ms();
+
+	if (r->o->show_ms == 0)
+		return -1;
+	if (now || time >= r->show_at) {
+		r->o->show(r->o->arg, r->phase, r->requests, r->bytes);
+		r->show_at = time + r->o->show_ms;
+	}
+	return r->show_at;
+}
+
 bool
 run_is_cancelled(struct run *r)
 {
@@ -167,14 +181,13 @@ is_named(const char *pair, const char *name)
 }
 
 /*
- * What the channel's program gets: our environment without the API's token,
- * which is none of its business, and what the configuration says.
+ * Our environment, without the API's token, which is none of their business;
+ * and more.
  */
 static char **
-channel_env(struct run *r)
+make_env(const struct texts *more)
 {
 	static char mark[] = CHANNEL_MARK;
-	const struct texts *more = &r->c->channel.env;
 	size_t n = 0, i;
 	char **env, **p;
 
@@ -286,7 +299,7 @@ run_start_exec(struct run *r, struct task *t, enum exec_kind kind, int in,
 		return pretend(t, in, out);
 	}
 	s.argv = w.v;
-	s.env = env = channel_env(r);
+	s.env = env = make_env(&r->c->channel.env);
 	errno = ENOMEM;
 	result = env == NULL || w.v == NULL ? -1 :
 	    task_start(&r->tasks, t, &s);
@@ -298,17 +311,23 @@ run_start_exec(struct run *r, struct task *t, enum exec_kind kind, int in,
 
 int
 run_start_local(struct run *r, struct task *t, const struct wordlist *w,
-    int in, int out)
+    int in, int out, bool token)
 {
+	static const struct texts none = { NULL, 0 };
 	struct task_start s = { .argv = w->v, .in = in, .out = out };
+	char **env = NULL;
+	int result;
 
 	if (r->o->dry) {
 		print_dry(r, w, (struct span){ "", 0 });
 		return pretend(t, in, out);
 	}
-	if (w->v != NULL && task_start(&r->tasks, t, &s) == 0)
-		return 0;
-	return run_fail_errno(r, t->name);
+	if (!token && (s.env = env = make_env(&none)) == NULL)
+		return run_fail_errno(r, t->name);
+	errno = ENOMEM;
+	result = w->v != NULL ? task_start(&r->tasks, t, &s) : -1;
+	free(env);
+	return result == 0 ? 0 : run_fail_errno(r, t->name);
 }
 
 /* --- waiting ---------------------------------------------------------------- */
@@ -317,15 +336,18 @@ run_start_local(struct run *r, struct task *t, const struct wordlist *w,
 static int
 wait_once(struct run *r, int64_t deadline)
 {
-	int64_t due = -1;
+	int64_t due = run_show(r, false);
 
+	if (due != -1 && due < deadline)
+		deadline = due;
 	if (r->bridge != NULL && r->c->channel.stream && !r->finishing) {
 		if (bridge_tend(r->bridge) == -1)
 			return -1;
 		due = bridge_due(r->bridge);
+		if (due != -1 && due < deadline)
+			deadline = due;
 	}
-	return tasks_wait(&r->tasks, due != -1 && due < deadline ? due :
-	    deadline);
+	return tasks_wait(&r->tasks, deadline);
 }
 
 int
@@ -464,7 +486,7 @@ run_local(struct run *r, const char *action, const struct wordlist *w,
 
 	task_init(&t, action, collect, out);
 	t.finish = true;
-	if (run_start_local(r, &t, w, -1, -1) == -1 ||
+	if (run_start_local(r, &t, w, -1, -1, false) == -1 ||
 	    run_wait(r, action, all, 1, 0) == -1) {
 		task_drop(&r->tasks, &t);
 		return -1;

@@ -217,7 +217,7 @@ send_tree(struct run *r, const struct sync *s, enum start start, bool clean,
 		(void)run_put_request(r, &far.to, &unpack);	/* to be shown */
 	if (run_start_exec(r, &far, EXEC_BECOME, reader, -1) == -1) {
 		io_close(writer);
-	} else if (run_start_local(r, &near, &pack, -1, writer) == 0 &&
+	} else if (run_start_local(r, &near, &pack, -1, writer, false) == 0 &&
 	    run_wait(r, s->action, both, 2, 0) == 0) {
 		find_blame(o, &near, false, &far);
 		result = 0;
@@ -464,7 +464,7 @@ take_stream(struct run *r, const struct sync *s, struct report *m,
 	io_widen_pipe(ends[1]);
 	if (run_start_exec(r, &far, EXEC_BECOME, -1, ends[1]) == -1)
 		io_close(ends[0]);
-	else if (run_start_local(r, &near, &merge, ends[0], -1) == 0 &&
+	else if (run_start_local(r, &near, &merge, ends[0], -1, false) == 0 &&
 	    run_wait(r, s->action, both, 2, 0) == 0) {
 		find_blame(o, &far, true, &near);
 		result = 0;
@@ -561,7 +561,7 @@ take_pieces(struct run *r, const struct sync *s, struct report *m,
 		return 0;
 	merge_words(r, &merge, s);
 	task_init(&near, "merge", read_report, m);
-	if (run_start_local(r, &near, &merge, -1, -1) == 0 &&
+	if (run_start_local(r, &near, &merge, -1, -1, false) == 0 &&
 	    feed_pieces(r, file, &near) == 0) {
 		near.finish = true;
 		if (run_wait(r, s->action, one, 1, 0) == 0) {

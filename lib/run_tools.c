@@ -318,6 +318,8 @@ run_bootstrap(struct run *r)
 	    run_text(r, "%s/paperclip-bridge/queue", r->root);
 	if (r->queue == NULL)
 		result = -1;
+	run_event(r, "bootstrap", "queue", "\"queue\":%s",
+	    run_quoted(r, r->queue));
 out:
 	fields_free(&p.memory);
 	buf_free(&file);

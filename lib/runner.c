@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -182,13 +181,10 @@ find_and_start(struct runner *r)
 {
 	const char *name = r->c->argv.line != NULL ? "argv" :
 	    r->c->argv.argv.v[0];
-	char mark[sizeof(RUNNER_MARK) + ID_MAX];
 	struct program p;
 	int result = 0;
 
-	if (r->c->id != NULL)
-		snprintf(mark, sizeof(mark), RUNNER_MARK "%s", r->c->id);
-	switch (program_find(&p, r->c, r->c->id != NULL ? mark : NULL)) {
+	switch (program_find(&p, r->c, r->io->mark)) {
 	case PROGRAM_FOUND:
 		result = start(r, &p);
 		break;

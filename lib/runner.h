@@ -7,9 +7,6 @@
 
 #include "command.h"
 
-/* Processes of a command with an id have this and the id in their environment. */
-#define RUNNER_MARK "PC_EXEC_ID="
-
 enum runner_cause {
 	RUNNER_ITSELF,		/* it ended by itself */
 	RUNNER_CLOSED,		/* the lifeline closed, or nobody reads */
@@ -32,6 +29,7 @@ struct runner_io {
 	int out, err;		/* with c->lines all goes to out */
 	int asked;		/* a file that is touched when asked; or -1 */
 	bool spool;		/* out is a file: what fails is lost */
+	char *mark;		/* "NAME=value" for its environment; or NULL */
 };
 
 /*

@@ -27,6 +27,7 @@ struct run {
 	struct bridge *bridge;	/* NULL: no API, or not yet */
 	uint64_t requests, bytes;
 	unsigned execs;		/* how often the channel was used */
+	int64_t show_at;
 };
 
 /* Formatted text that lives as long as the run; NULL and a failure noted. */
@@ -43,6 +44,9 @@ int run_fail_errno(struct run *r, const char *what);
 
 void run_event(struct run *r, const char *step, const char *what,
     const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Shows how far the run is, if that is due; when it is next (-1: never). */
+int64_t run_show(struct run *r, bool now);
 
 /* Whether a signal says to stop what is being done. */
 bool run_is_cancelled(struct run *r);
@@ -79,9 +83,9 @@ enum exec_kind {
 int run_start_exec(struct run *r, struct task *t, enum exec_kind kind, int in,
     int out);
 
-/* Starts a program on the host. */
+/* Starts a program on the host; only pc-forward needs to know the token. */
 int run_start_local(struct run *r, struct task *t, const struct wordlist *w,
-    int in, int out);
+    int in, int out, bool token);
 
 struct exec {
 	const char *action;		/* for messages */
