@@ -10,13 +10,15 @@
 # make check      lint, all tests, again under sanitizers; installs likewise
 # make bench      speed, as ratios against peers in the same run
 # make faults     every process killed, every call failed, ROUNDS=500,
-#                 and 40 holders of a lock each time
+#                 40 holders of a lock each time, and whole runs
 # make fuzz       every parser, T=30s each
 # make interop    against the published peer, in both roles
 
 VERSION  = 0.1.0
 PREFIX   = /usr/local
 BINDIR   = $(PREFIX)/bin
+# Where pc-run looks for the sandbox's file, seen from the programs.
+LIBDIR   = $(PREFIX)/lib/pc-tools
 MANDIR   = $(PREFIX)/share/man
 
 CC       = cc
@@ -193,8 +195,10 @@ BUILDPKG = gcc libc6-dev libjsmn-dev nettle-dev \
 	   libtar-dev zlib1g-dev \
 	   'libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev'
 DEMOPKG  = $(BUILDPKG) curl iproute2 procps python3 util-linux
-CHECKPKG = $(DEMOPKG) bats bsdtar=libarchive-tools busybox cppcheck git jq \
-	   mandoc musl-gcc=musl-tools node=nodejs openssl perl shellcheck strace
+CHECKPKG = $(DEMOPKG) bats bsdtar=libarchive-tools bwrap=bubblewrap \
+	   busybox-static cppcheck git jq mandoc musl-gcc=musl-tools node=nodejs \
+	   openssh-client openssh-server openssl perl podman runc \
+	   script=bsdutils shellcheck strace
 BENCHPKG = $(BUILDPKG) curl iproute2 musl-gcc=musl-tools node=nodejs npm=npm openssh-client \
 	   openssh-server python3 rsync time util-linux
 FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev
@@ -240,6 +244,10 @@ faults:
 	$(MAKE) -s all $(BENCH) build/faults/step
 	PATH="$$PWD/bin:$$PATH" tests/faults/pipeline.py --rounds $(ROUNDS)
 	PATH="$$PWD/bin:$$PATH" tests/faults/pipeline.py --self-test
+	$(MAKE) -s static
+	PATH="$$PWD/bin:$$PATH" tests/faults/run.py \
+	    --rounds $(if $(filter 500,$(ROUNDS)),200,$(ROUNDS))
+	PATH="$$PWD/bin:$$PATH" tests/faults/run.py --self-test
 	PATH="$$PWD/bin:$$PATH" tests/faults/lock.py --rounds $(ROUNDS)
 	PATH="$$PWD/bin:$$PATH" tests/faults/lock.py --self-test
 	PATH="$$PWD/bin:$$PATH" tests/faults/tarsync.py \
@@ -265,10 +273,14 @@ interop:
 install: all
 	mkdir -p "$(DESTDIR)$(BINDIR)"
 	install -m 755 $(TOOLS:%=bin/%) "$(DESTDIR)$(BINDIR)/"
+	if [ -e bin/static/pc-tools ]; then \
+	    mkdir -p "$(DESTDIR)$(LIBDIR)" && \
+	    install -m 755 bin/static/pc-tools "$(DESTDIR)$(LIBDIR)/"; fi
 	for m in $(MAN); do d="$(DESTDIR)$(MANDIR)/man$${m##*.}"; \
 	    mkdir -p "$$d" && install -m 644 $$m "$$d/" || exit 1; done
 
 uninstall:
+	rm -f "$(DESTDIR)$(LIBDIR)/pc-tools"
 	for t in $(TOOLS); do rm -f "$(DESTDIR)$(BINDIR)/$$t"; done
 	for m in $(MAN); do rm -f \
 	    "$(DESTDIR)$(MANDIR)/man$${m##*.}/$${m##*/}"; done

@@ -2,6 +2,9 @@
 # The build itself: what make promises.
 load helper
 
+TOOLS=(pc-allow pc-drain pc-enqueue pc-exec pc-file pc-forward pc-lock
+    pc-respond pc-run pc-serve pc-tarsync)
+
 top() {
 	cd "$BATS_TEST_DIRNAME/.."
 }
@@ -29,8 +32,7 @@ top() {
 }
 
 @test "every tool: -h is one page on stdout, -V a version, bad options exit 100" {
-	for t in pc-serve pc-enqueue pc-drain pc-respond pc-file pc-lock pc-tarsync pc-allow \
-	    pc-forward; do
+	for t in "${TOOLS[@]}"; do
 		run --separate-stderr -0 "$t" --help
 		[[ $output == "usage: $t "* ]]
 		[ -z "$stderr" ]
@@ -45,8 +47,7 @@ top() {
 }
 
 @test "every tool: a closed stdout is an error, not silence" {
-	for t in pc-serve pc-enqueue pc-drain pc-respond pc-file pc-lock pc-tarsync pc-allow \
-	    pc-forward; do
+	for t in "${TOOLS[@]}"; do
 		run --separate-stderr -111 sh -c "$t -h >&-"
 		[ "$(wc -l <<<"$stderr")" -eq 1 ]
 	done
@@ -61,8 +62,7 @@ top() {
 }
 
 @test "every tool: its page names each of its long options" {
-	for t in pc-serve pc-enqueue pc-drain pc-respond pc-file pc-lock pc-tarsync pc-allow \
-	    pc-forward; do
+	for t in "${TOOLS[@]}"; do
 		"$t" --help | grep -oE -- '--[a-z][a-z0-9-]+' | sort -u |
 		while read -r option; do
 			echo "$t $option"

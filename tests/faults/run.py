@@ -4,11 +4,16 @@ Faults under a whole run: something between the agent and its API is killed,
 frozen, cut or stopped at a random moment, over each kind of channel.
 
     run.py [--rounds N] [--seed N] [--channel NAME] [--fault NAME]
+           [--mutant twice|lie] [--self-test]
 
 After each round: no unsafe call was carried out twice; what the agent was
 told of each is true; what it left behind came back; the host's own files are
 as they were; no process and no temporary is left on either side; and a run
 that failed said why in one line.
+
+--mutant breaks it on purpose: a host that sends every request twice, or one
+that says of each that it was never sent.  --self-test runs both, and exits 0
+when each was found out.
 """
 
 import argparse
@@ -133,6 +138,63 @@ def kill(pid, signo):
         return True
     except (ProcessLookupError, TypeError):
         return False
+
+
+# --- broken on purpose -------------------------------------------------------
+
+MUTANT = """#!/usr/bin/env python3
+import json, subprocess, sys, threading
+real = subprocess.Popen([%(real)r] + sys.argv[1:], stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE)
+
+def answers():
+    for line in real.stdout:
+        record = json.loads(line)
+        if %(lie)r and "status" in record:
+            record.update(status=502, body="{}", headers={
+                "x-paperclip-bridge-outcome": "not-started"})
+        sys.stdout.write(json.dumps(record, separators=(",", ":")) + "\\n")
+        sys.stdout.flush()
+
+thread = threading.Thread(target=answers)
+thread.start()
+for line in sys.stdin.buffer:
+    real.stdin.write(line)
+    if not %(lie)r:
+        real.stdin.write(line.replace(b'"id":"', b'"id":"again-', 1))
+    real.stdin.flush()
+real.stdin.close()
+thread.join()
+"""
+
+
+def make_mutant(work, name):
+    """A folder with our programs, and that one; it goes first on PATH."""
+    own = os.path.dirname(os.path.realpath(shutil.which("pc-run")))
+    folder = os.path.join(work, name)
+    os.mkdir(folder)
+    shutil.copy(os.path.join(own, "pc-run"), folder)
+    for tool in ("pc-allow", "pc-tarsync"):
+        os.symlink(os.path.join(own, tool), os.path.join(folder, tool))
+    path = os.path.join(folder, "pc-forward")
+    with open(path, "w", encoding="ascii") as file:
+        file.write(MUTANT % {"real": os.path.join(own, "pc-forward"),
+                             "lie": name == "lie"})
+    os.chmod(path, 0o755)
+    os.environ["PATH"] = folder + ":" + os.environ["PATH"]
+
+
+def self_test():
+    for name in ("twice", "lie"):
+        done = subprocess.run(
+            [sys.executable, os.path.abspath(__file__), "--mutant", name,
+             "--rounds", "1", "--channel", "bwrap", "--fault", "nothing"],
+            capture_output=True, text=True, check=False)
+        if done.returncode != 1 or "carried out" not in done.stdout:
+            print(f"{name}: not found out: {done.stdout}{done.stderr}")
+            return 1
+        print(f"{name}: found out")
+    return 0
 
 
 # --- channels ----------------------------------------------------------------
@@ -498,13 +560,19 @@ def main():
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--channel")
     parser.add_argument("--fault")
+    parser.add_argument("--mutant", choices=("twice", "lie"))
+    parser.add_argument("--self-test", action="store_true")
     args = parser.parse_args()
+    if args.self_test:
+        return self_test()
     seed = args.seed if args.seed is not None else int(time.time())
     random.seed(seed)
     print(f"seed {seed}", flush=True)
     kinds = [args.channel] if args.channel else ["ssh", "podman", "bwrap",
                                                  "batch"]
     work = tempfile.mkdtemp(prefix="pc-faults.")
+    if args.mutant:
+        make_mutant(work, args.mutant)
     lasting = Lasting(work)
     lasting.start(kinds)
     api = Api()
