@@ -296,13 +296,14 @@ claim_id(int dir, const char *id)
 	return lock;
 }
 
-/* Its end as a line, which always begins one: status for the caller. */
+/* Its end as a line; after what may end anywhere, with a newline before it. */
 static int
-report(const struct command *c, const struct runner_end *end, int out)
+report(const struct command *c, const struct runner_end *end, int out,
+    bool newline)
 {
 	struct buf line = { 0 };
 
-	if (!c->lines)
+	if (newline)
 		buf_add_char(&line, '\n');
 	runner_put_report(&line, c, end);
 	if (buf_failed(&line)) {
@@ -333,8 +334,8 @@ run(const struct options *o)
 		cli_fail_errno("running");
 	if (dir != -1)
 		execdir_forget(dir, c.id);
-	if (report(&c, &end, STDOUT_FILENO) == -1 &&
-	    end.cause != RUNNER_CLOSED)
+	/* Output that nobody got is no success. */
+	if (report(&c, &end, STDOUT_FILENO, !c.lines) == -1 && end.status == 0)
 		cli_fail(EXIT_LATER, "stdout", strerror(errno));
 	return end.status;
 }
@@ -396,7 +397,8 @@ run_detached(struct command *c, int dir, int started)
 		end = (struct runner_end){ .status = EXIT_LATER };
 		buf_add_str(&end.error, strerror(errno));
 	}
-	(void)report(c, &end, io.out);
+	/* A full disk may have taken half a line. */
+	(void)report(c, &end, io.out, end.lost > 0);
 	exit(EXIT_YES);
 }
 
@@ -618,8 +620,10 @@ show_output(const struct options *o)
 	next = print_lines(&a);
 	buf_add_str(&line, "{\"next\":");
 	buf_add_int(&line, (int64_t)next);
-	buf_add_str(&line, running || next < (uint64_t)a.size ?
-	    ",\"running\":true}\n" : ",\"running\":false}\n");
+	/* What is left when it has ended may be half a line. */
+	buf_add_str(&line, running || (next < (uint64_t)a.size &&
+	    next > o->offset) ? ",\"running\":true}\n" :
+	    ",\"running\":false}\n");
 	cli_out(buf_span(&line));
 	buf_free(&line);
 	return EXIT_YES;
