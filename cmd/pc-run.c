@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -410,12 +411,11 @@ open_events(const struct args *a)
 static char *
 own_folder(void)
 {
-	char *path = realpath("/proc/self/exe", NULL), *slash;
+	char *path = realpath("/proc/self/exe", NULL);
 
-	if (path == NULL || (slash = strrchr(path, '/')) == NULL)
+	if (path == NULL)
 		cli_fail_errno("/proc/self/exe");
-	*slash = '\0';
-	return path;
+	return dirname(path);
 }
 
 int
