@@ -359,6 +359,10 @@ step_mode(struct applying *k, const struct journal_record *r, bool last)
 	/* A mode that is given back is one entry's, not its successor's. */
 	if (r->seen.ino != 0 && r->seen.ino != st.st_ino)
 		return 0;
+	/* One that got another meanwhile keeps that: it is the archive's. */
+	if (last && r->seen.ino != 0 &&
+	    (st.st_mode & 07777) != (r->mode | 0700))
+		return 0;
 	if (!last) {
 		if (!S_ISDIR(st.st_mode) || (st.st_mode & 0700) == 0700)
 			return 0;

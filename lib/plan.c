@@ -129,9 +129,14 @@ plan_open_parent(struct plan *p, struct span path)
 		return -1;
 	if ((st.st_mode & 0700) == 0700)
 		return 0;
-	/* At the end as it was, if it is still there. */
+	/* At the end as it was, if it is still there; or as it is to be. */
 	r.mode = st.st_mode & 07777;
 	r.seen.ino = st.st_ino;
+	got = p->staged_holds ? look_in(p, p->staged, parent, &st) : 0;
+	if (got == -1)
+		return -1;
+	if (got == 1 && S_ISDIR(st.st_mode) && !(st.st_mode & 01000))
+		r.mode = st.st_mode & 0777;
 	return add(p, &r);
 }
 

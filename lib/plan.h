@@ -20,6 +20,7 @@ struct plan {
 	int root;
 	int new;		/* the staged tree */
 	int modes;		/* receive.h's file of folders */
+	bool staged_holds;	/* a staged folder's mode, not the one there */
 	const struct scope *scope;
 	struct journal_writer *out;
 	struct fault *f;

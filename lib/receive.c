@@ -15,6 +15,7 @@
 
 #define HEAD_MAX	4096
 #define CHUNK		65536
+#define CHANGES_MAX	1000
 
 struct receiving {
 	struct beneath *tree;
@@ -25,6 +26,7 @@ struct receiving {
 	struct buf last;	/* path of the last line */
 	struct buf last_deleted;
 	size_t last_folder;
+	unsigned changes;	/* of modes that had been noted */
 	struct fault *f;
 };
 
@@ -146,6 +148,50 @@ note_mode(struct receive *r, struct span path, unsigned mode, bool implied)
 	    fail(r) : 0;
 }
 
+/* In a file that is open for appending (Linux appends even with pwrite). */
+static int
+write_over(int fd, const void *data, size_t len, off_t at)
+{
+	int flags = fcntl(fd, F_GETFL);
+	ssize_t n = -1;
+
+	if (flags != -1 && fcntl(fd, F_SETFL, flags & ~O_APPEND) != -1)
+		n = pwrite(fd, data, len, at);
+	if (flags == -1 || fcntl(fd, F_SETFL, flags) == -1)
+		return -1;
+	return n == (ssize_t)len ? 0 : -1;
+}
+
+/*
+ * The mode of a folder that is named once more, or was only on the way so
+ * far: 1 when it had been noted, 0, -1.  This reads all that was noted, so
+ * there is a limit to it.
+ */
+static int
+change_mode(struct receive *r, struct span path, unsigned mode)
+{
+	struct folder_mode m;
+	char name[BENEATH_PATH_MAX];
+	off_t at = 0;
+	int found = 0;
+
+	if (++r->private->changes > CHANGES_MAX)
+		return refuse(r, "too many folders are named twice");
+	for (; pread(r->modes, &m, sizeof(m), at) == (ssize_t)sizeof(m);
+	    at += (off_t)sizeof(m) + m.path_len) {
+		if (m.path_len != path.n || pread(r->modes, name, path.n,
+		    at + (off_t)sizeof(m)) != (ssize_t)path.n ||
+		    memcmp(name, path.p, path.n) != 0)
+			continue;
+		m.mode = (uint16_t)mode;
+		m.implied = false;
+		if (write_over(r->modes, &m, sizeof(m), at) == -1)
+			return fail(r);
+		found = 1;
+	}
+	return found;
+}
+
 /* --- parents --- */
 
 /* Makes the folders on the way that no member has named yet. */
@@ -217,7 +263,10 @@ entry_of(const struct tar_member *m, struct entry *e)
 	*e = (struct entry){ .path = m->name, .mode = m->mode & 0777 };
 }
 
-/* The staged folder, new or there already, with the mode it has until then. */
+/*
+ * The staged folder, with the mode it has until then: 0 for a new one, 1 for
+ * one that was there, -1.
+ */
 static int
 make_folder(struct receive *r, unsigned mode)
 {
@@ -233,7 +282,7 @@ make_folder(struct receive *r, unsigned mode)
 	    fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return fail(r);
 	if (S_ISDIR(st.st_mode))
-		return mode_set_at(dir, name, mode) == -1 ? fail(r) : 0;
+		return mode_set_at(dir, name, mode) == -1 ? fail(r) : 1;
 	if (make_room(r, dir, name) == -1)
 		return -1;
 	return mkdirat(dir, name, mode) == -1 ? fail(r) : 0;
@@ -246,9 +295,13 @@ receive_folder(struct receive *r)
 	unsigned mode = m->mode & 0777;
 	bool later = (mode & 0700) != 0700;
 	struct entry e;
+	int there = make_folder(r, mode | 0700 | (later ? 01000 : 0));
 
-	if (make_folder(r, mode | 0700 | (later ? 01000 : 0)) == -1 ||
-	    (later && note_mode(r, m->name, mode, false) == -1))
+	/* The last of several modes holds. */
+	if (there == 1)
+		there = change_mode(r, m->name, mode);
+	if (there == -1 || (later && there == 0 &&
+	    note_mode(r, m->name, mode, false) == -1))
 		return -1;
 	entry_of(m, &e);
 	e.type = ENTRY_DIR;
@@ -413,18 +466,52 @@ open_staged(struct receive *r, struct stat *st)
 	return fd;
 }
 
+/* A run of a file, from where both are. */
 static int
-copy_staged(struct receive *r, int from, int to, struct sha256 *sum)
+copy_run(struct receive *r, int from, int to, uint64_t len,
+    struct sha256 *sum)
 {
 	char block[CHUNK];
-	ssize_t n;
+	ssize_t n = 1;
 
-	while ((n = io_read_full(from, block, sizeof(block))) > 0) {
+	for (; len > 0 && n > 0; len -= (uint64_t)n) {
+		n = io_read_full(from, block, len < sizeof(block) ?
+		    (size_t)len : sizeof(block));
+		if (n == -1)
+			return fail(r);
 		sha256_add(sum, block, (size_t)n);
 		if (io_write_all(to, block, (size_t)n) == -1)
 			return fail(r);
 	}
-	return n == -1 ? fail(r) : 0;
+	return 0;
+}
+
+/* Holes stay holes, where the system tells of them. */
+static int
+copy_staged(struct receive *r, int from, int to, uint64_t size,
+    struct sha256 *sum)
+{
+	off_t at = 0, data, hole;
+
+	while ((uint64_t)at < size) {
+		data = lseek(from, at, SEEK_DATA);
+		if (data == -1 && errno == ENXIO)
+			break;		/* a hole to the end */
+		hole = data == -1 ? -1 : lseek(from, data, SEEK_HOLE);
+		if (hole == -1) {
+			data = at;
+			hole = (off_t)size;
+		}
+		sha256_add_zeros(sum, (uint64_t)(data - at));
+		if (lseek(from, data, SEEK_SET) == -1 ||
+		    lseek(to, data, SEEK_SET) == -1)
+			return fail(r);
+		if (copy_run(r, from, to, (uint64_t)(hole - data), sum) == -1)
+			return -1;
+		at = hole;
+	}
+	sha256_add_zeros(sum, size - (uint64_t)at);
+	return ftruncate(to, (off_t)size) == -1 ? fail(r) : 0;
 }
 
 /* Each name is a file of its own. */
@@ -447,7 +534,7 @@ receive_hard_link(struct receive *r)
 	entry_of(m, &e);
 	entry_from_stat(&e, &st);
 	sha256_init(&sum);
-	got = copy_staged(r, from, to, &sum);
+	got = copy_staged(r, from, to, (uint64_t)st.st_size, &sum);
 	if (got == 0)
 		got = set_mtime(r, to, e.mtime_ns);
 	io_close(from);
@@ -524,7 +611,7 @@ note_deleted(struct receive *r, struct span path)
 
 	if (bad != PATH_OK)
 		return fault_input(k->f, path, path_fault_text(bad));
-	if (scope_is_git_lock(path))
+	if (scope_is_in_git_lock(path))
 		return 0;
 	if (!scope_has_all(r->scope, path))
 		return fault_input(k->f, path, "outside the tree");
@@ -582,7 +669,7 @@ check_member(struct receive *r)
 		return refuse(r, "over the limit of members");
 	if (path_is_below(m->name, span_of(SCOPE_RUNTIME)))
 		return refuse(r, "below " SCOPE_RUNTIME);
-	if (scope_is_git_lock(m->name)) {
+	if (scope_is_in_git_lock(m->name)) {
 		notice(r->notices, NOTICE_LEFT_OUT, m->name,
 		    "a lock of git, left out");
 		return 0;

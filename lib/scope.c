@@ -274,6 +274,17 @@ scope_is_git_lock(struct span path)
 }
 
 bool
+scope_is_in_git_lock(struct span path)
+{
+	struct span top = { path.p, 0 };
+
+	for (; top.n < path.n; top.n++)
+		if (path.p[top.n] == '/' && scope_is_git_lock(top))
+			return true;
+	return scope_is_git_lock(path);
+}
+
+bool
 scope_has(const struct scope *s, struct span path)
 {
 	size_t depth = count_parts(path), i;

@@ -58,4 +58,7 @@ bool scope_has_all(const struct scope *s, struct span path);
 /* A lock file of git, which is nobody's to carry. */
 bool scope_is_git_lock(struct span path);
 
+/* The same of path, or of a folder that it is in. */
+bool scope_is_in_git_lock(struct span path);
+
 #endif

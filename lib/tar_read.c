@@ -607,8 +607,10 @@ take_member(struct tar_reader *r, struct tar_member *m, uint64_t size)
 		return TAR_FAILED;
 	}
 	m->name = trim(buf_span(&r->name), &slash);
-	m->target = buf_span(&r->target);
 	m->type = type_of(m->flag, slash);
+	/* A hard link's is a member's name. */
+	m->target = m->type == TAR_HARDLINK ?
+	    trim(buf_span(&r->target), &slash) : buf_span(&r->target);
 	if (r->have_pax && r->pax.size)
 		size = r->pax.size_value;
 	m->size = m->type == TAR_FILE ? size : 0;

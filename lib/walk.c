@@ -473,16 +473,27 @@ walk_has_excluded(int folder, struct span path, const struct scope *s)
 	return r == WALK_FAILED ? -1 : r == WALK_ENTRY;
 }
 
+/* The first or the last that there is, for what is before or after it. */
+static int64_t
+time_ns(const struct timespec *t)
+{
+	const int64_t second = 1000000000, last = INT64_MAX / second - 1;
+
+	if (t->tv_sec > last || t->tv_sec < -last)
+		return t->tv_sec > 0 ? last * second : -last * second;
+	return (int64_t)t->tv_sec * second + t->tv_nsec;
+}
+
 int64_t
 stat_mtime_ns(const struct stat *st)
 {
-	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+	return time_ns(&st->st_mtim);
 }
 
 int64_t
 stat_ctime_ns(const struct stat *st)
 {
-	return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+	return time_ns(&st->st_ctim);
 }
 
 void

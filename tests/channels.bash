@@ -113,7 +113,7 @@ stop_box() {
 # and what else its configuration says in $more (members of "channel") and
 # $tools (of "tools").
 use_channel() {
-	more= tools="\"local\":\"$STATIC\""
+	more='' tools="\"local\":\"$STATIC\""
 	remote=$BATS_TEST_TMPDIR/remote
 	case $1 in
 	ssh)

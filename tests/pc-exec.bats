@@ -279,13 +279,13 @@ gone() {
 
 # read_to_end ID - as a caller goes on from offset to offset; false while it runs
 read_to_end() {
-	local at=0 last=
+	local at=0 last=''
 	until [ "$last" = "{\"next\":$at,\"running\":true}" ]; do
 		last=$(pc-exec -C ids --output "$1" --offset "$at" | tail -n 1)
 		[[ $last == *true* ]] || return 0
 		[ "$at" -ne "$(jq .next <<<"$last")" ] || return 1
 		at=$(jq .next <<<"$last")
-		last=
+		last=''
 	done
 }
 
