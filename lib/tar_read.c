@@ -220,6 +220,8 @@ read_end(struct tar_reader *r)
 	return TAR_END;
 }
 
+static void set_name(struct tar_reader *r);
+
 /* The next header into r->tar: TAR_MEMBER, TAR_END, or trouble. */
 static enum tar_result
 read_header(struct tar_reader *r, int64_t *size)
@@ -237,8 +239,10 @@ read_header(struct tar_reader *r, int64_t *size)
 	source_consume(r->source, BLOCK);
 	if (!sum_is_right(r))
 		return bad(r, "a header with a wrong checksum");
-	if (tar_number(r->tar.th_buf.size, 12, size) == -1 || *size < 0)
+	if (tar_number(r->tar.th_buf.size, 12, size) == -1 || *size < 0) {
+		set_name(r);
 		return bad(r, "a size that is none");
+	}
 	return TAR_MEMBER;
 }
 
