@@ -126,9 +126,10 @@ agent(struct run *r)
 int
 run_clean(struct run *r)
 {
-	struct exec e = { .action = "clean up" };
+	struct exec e = { .action = "clean up", .tried = true };
 	struct wordlist w = { NULL, 0, 0 };
 	char *file = running_file(r);
+	int attempt, status;
 
 	/* Nothing was made that is not the runtime folder's. */
 	if (r->queue != NULL || !r->c->channel.stream) {
@@ -141,7 +142,12 @@ run_clean(struct run *r)
 			words_add(r, &w, r->queue);
 		words_add(r, &w, run_text(r, "%s/exec", r->root));
 		words_add(r, &w, run_text(r, "%s/transfer", r->root));
-		if (run_words(r, &e, &w) != 0)
+		for (attempt = 0; (status = run_words(r, &e, &w)) > 0;
+		    attempt++)
+			if (!run_may_try_again(r, status, attempt))
+				return run_fail_exec(r, e.action, status,
+				    e.tail);
+		if (status == -1)
 			return -1;
 	}
 	if (file != NULL && !r->o->dry)

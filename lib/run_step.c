@@ -10,6 +10,8 @@
 #include "clock.h"
 #include "io.h"
 
+#define ATTEMPTS	3
+#define AGAIN_MS	300	/* before the second; then more */
 #define CHANNEL_MARK	"PAPERCLIP_SANDBOX_EXEC_CHANNEL=bridge"
 
 char *
@@ -428,6 +430,21 @@ run_fail_exec(struct run *r, const char *action, int status, struct span tail)
 	    RUN_STATUS_LATER, "%s failed with exit code %d%s%s", action,
 	    status, lines != NULL && *lines != '\0' ? ": " : "",
 	    lines != NULL ? lines : "");
+}
+
+bool
+run_may_try_again(struct run *r, int status, int attempt)
+{
+	int64_t until = clock_mono_ms() + ((int64_t)AGAIN_MS << (2 * attempt));
+
+	/* What was refused will be refused again. */
+	if (status == 0 || status == 1 || status == RUN_STATUS_NEVER ||
+	    status == 126 || status == 127 || attempt + 1 >= ATTEMPTS)
+		return false;
+	while (clock_mono_ms() < until && !run_is_cancelled(r))
+		if (wait_once(r, until) == -1)
+			return false;
+	return !run_is_cancelled(r);
 }
 
 static void

@@ -17,8 +17,6 @@
 #include "lines.h"
 #include "running.h"
 
-#define ATTEMPTS	3
-#define AGAIN_MS	300		/* before the second attempt; then more */
 #define PIECE_SHARE	2		/* of outputMax, as base64 and more */
 #define REPORT_LINE_MAX	(1 << 20)
 
@@ -81,25 +79,6 @@ add_scope(struct run *r, struct wordlist *w, const struct sync *s)
 {
 	words_add_each(r, w, "-x", s->exclude);
 	words_add_each(r, w, "-p", s->preserve);
-}
-
-/* Its channel or its machine may be better soon; nothing was refused. */
-static bool
-may_try_again(int status)
-{
-	return status != 0 && status != 1 && status != RUN_STATUS_NEVER &&
-	    status != 126 && status != 127;
-}
-
-static bool
-wait_again(struct run *r, int attempt)
-{
-	int64_t until = clock_mono_ms() + ((int64_t)AGAIN_MS << (2 * attempt));
-
-	while (clock_mono_ms() < until && !run_is_cancelled(r))
-		if (tasks_wait(&r->tasks, until) == -1)
-			return false;
-	return !run_is_cancelled(r);
 }
 
 /* --- in --------------------------------------------------------------------- */
@@ -289,8 +268,7 @@ sync_in(struct run *r, const struct sync *s)
 			clean = true;
 			continue;
 		}
-		if (attempt + 1 >= ATTEMPTS || !may_try_again(o.status) ||
-		    !wait_again(r, attempt))
+		if (!run_may_try_again(r, o.status, attempt))
 			return fail_sync(r, s, &o);
 		if (fetch_partial(r, s))
 			start = START_PARTIAL;
@@ -615,8 +593,7 @@ run_sync_back(struct run *r)
 		}
 		run_event(r, "sync-back", "failed", "\"status\":%d,"
 		    "\"attempt\":%d", o.status, attempt + 1);
-		if (attempt + 1 >= ATTEMPTS || !may_try_again(o.status) ||
-		    !wait_again(r, attempt))
+		if (!run_may_try_again(r, o.status, attempt))
 			return fail_sync(r, &s, &o);
 	}
 }

@@ -118,6 +118,12 @@ int run_local(struct run *r, const char *action, const struct wordlist *w,
 int run_wait(struct run *r, const char *action, struct task *const tasks[],
     size_t n, int64_t timeout_ms);
 
+/*
+ * After an attempt (the first is 0) that ended so: whether the channel or its
+ * machine may be better now; waits a while first.
+ */
+bool run_may_try_again(struct run *r, int status, int attempt);
+
 /* `<action> failed with exit code N: <last lines of its stderr>`. */
 int run_fail_exec(struct run *r, const char *action, int status,
     struct span tail);
