@@ -318,7 +318,7 @@ run_sync_in(struct run *r)
 	const struct runconfig_asset *assets = r->c->assets.v;
 	struct sync s = workspace(r, "sync in");
 	size_t i;
-	int fd;
+	int fd = -1;
 
 	if (s.local != NULL) {
 		char *due = state_file(r, &s, "due");

@@ -89,6 +89,8 @@ find_file(struct run *r, struct buf *b)
 		if (name != NULL && access(name, R_OK) == -1)
 			name = NULL;
 	}
+	if (name == NULL && r->o->dry)
+		return run_text(r, "pc-tools");
 	if (name == NULL) {
 		(void)run_fail(r, RUN_STATUS_NEVER, "tools.local: no static "
 		    "pc-tools beside pc-run (make static)");

@@ -171,9 +171,9 @@ gone() {
 
 @test "pc-exec: 50 MB with a reader that stops: bounded memory, all of it" {
 	echo '{"argv":["head","-c","50000000","/dev/zero"],"lifeline":false}' >r
-	pc-exec <r 3>&- | {
+	sh -c 'echo $$ >pid; exec pc-exec <r' 3>&- | {
 		dd bs=1 count=1 of=/dev/null status=none
-		pid=$(pgrep -n -x pc-exec)
+		pid=$(cat pid)
 		wait_until sh -c "a=\$(cat /proc/$pid/io); sleep 0.1; [ \"\$a\" = \"\$(cat /proc/$pid/io)\" ]"
 		awk '/VmHWM/ { print $2 }' "/proc/$pid/status" >memory
 		wc -c >count
