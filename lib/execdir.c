@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "execdir.h"
 #include "id.h"
 #include "io.h"
@@ -14,6 +15,7 @@
 #include "recordlock.h"
 
 #define NAME_SIZE (ID_MAX + sizeof(".lock"))
+#define GRACE_MS 2000		/* for what a killed one has left */
 
 int
 execdir_open(const char *path, bool make)
@@ -46,22 +48,43 @@ open_file(int dir, const char *id, const char *suffix, int flags)
 	    O_CLOEXEC, 0600);
 	if (fd == -1)
 		return -1;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    st.st_uid == geteuid() && st.st_nlink <= 1)
 		return fd;
 	io_close(fd);
 	errno = EINVAL;
 	return -1;
 }
 
+/* Whether the name still is that of this file, which it was opened by. */
+static bool
+is_named(int dir, const char *id, const char *suffix, int fd)
+{
+	char name[NAME_SIZE];
+	struct stat st, now;
+
+	snprintf(name, sizeof(name), "%s%s", id, suffix);
+	return fstat(fd, &st) == 0 &&
+	    fstatat(dir, name, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_dev == now.st_dev && st.st_ino == now.st_ino;
+}
+
 int
 execdir_claim(int dir, const char *id)
 {
-	int fd = open_file(dir, id, ".lock", O_RDWR | O_CREAT), saved;
+	int fd, saved;
 
-	if (fd == -1)
-		return -1;
-	if (recordlock_take(fd) == 0 && futimens(fd, NULL) == 0)
-		return fd;
+	for (;;) {
+		fd = open_file(dir, id, ".lock", O_RDWR | O_CREAT);
+		if (fd == -1)
+			return -1;
+		if (recordlock_take(fd) == -1 || futimens(fd, NULL) == -1)
+			break;
+		if (is_named(dir, id, ".lock", fd))
+			return fd;
+		/* Who had it has removed it meanwhile. */
+		close(fd);
+	}
 	saved = errno;
 	close(fd);
 	errno = saved;
@@ -71,8 +94,14 @@ execdir_claim(int dir, const char *id)
 int
 execdir_spool(int dir, const char *id)
 {
-	return open_file(dir, id, ".out", O_WRONLY | O_CREAT | O_TRUNC |
-	    O_APPEND);
+	int fd = open_file(dir, id, ".out", O_WRONLY | O_CREAT | O_APPEND);
+
+	/* Not by O_TRUNC, before it is known which file that is. */
+	if (fd != -1 && ftruncate(fd, 0) == -1) {
+		io_close(fd);
+		return -1;
+	}
+	return fd;
 }
 
 int
@@ -82,19 +111,30 @@ execdir_read(int dir, const char *id)
 }
 
 bool
-execdir_is_running(int dir, const char *id, bool touch)
+execdir_is_running(int dir, const char *id, pid_t *pid)
 {
 	int fd = open_file(dir, id, ".lock", O_RDWR);
 	bool running;
-	pid_t pid;
 
 	if (fd == -1)
 		return false;
-	running = recordlock_holder(fd, &pid);
-	if (touch)
-		(void)futimens(fd, NULL);
+	running = recordlock_holder(fd, pid);
 	io_close(fd);
 	return running;
+}
+
+void
+execdir_touch(int dir, const char *id, int64_t ahead_ms)
+{
+	int fd = open_file(dir, id, ".lock", O_RDWR);
+	int64_t at = clock_wall_ms() + ahead_ms;
+	struct timespec times[2];
+
+	times[0] = times[1] = (struct timespec){ (time_t)(at / 1000),
+	    (long)(at % 1000) * 1000000 };
+	if (fd != -1)
+		(void)futimens(fd, times);
+	io_close(fd);
 }
 
 void
@@ -109,36 +149,61 @@ execdir_mark(int dir, const char *id, char out[static EXECDIR_MARK_SIZE])
 
 /* What a killed pc-exec has left is known by its environment. */
 static int
-kill_left(int dir, const char *id)
+end_left(int dir, const char *id, int64_t kill_ms)
 {
 	char mark[EXECDIR_MARK_SIZE];
-	int tries;
+	int64_t start = clock_mono_ms();
+	int64_t grace = kill_ms < GRACE_MS ? kill_ms : GRACE_MS, spent;
+	int signo = SIGTERM;
 
 	execdir_mark(dir, id, mark);
-	for (tries = 0; offspring_signal_marked(mark, SIGKILL) > 0; tries++) {
-		if (tries == 100) {
+	while (offspring_signal_marked(mark, signo) > 0) {
+		spent = clock_mono_ms() - start;
+		if (spent > grace + GRACE_MS) {
 			errno = ETIMEDOUT;
 			return -1;
 		}
+		signo = spent >= grace ? SIGKILL : 0;
 		poll(NULL, 0, 10);
 	}
 	return 0;
 }
 
+/* Ends who holds it, until we do: nobody begins under that id meanwhile. */
+static int
+stop_and_take(int fd, int64_t kill_ms)
+{
+	pid_t pid;
+
+	do {
+		if (recordlock_stop(fd, kill_ms, &pid) == -1)
+			return -1;
+		if (recordlock_take(fd) == 0)
+			return 0;
+	} while (errno == EAGAIN);
+	return -1;
+}
+
 enum execdir_end
 execdir_kill(int dir, const char *id, int64_t kill_ms)
 {
-	int fd = open_file(dir, id, ".lock", O_RDWR), result;
-	pid_t pid;
+	enum execdir_end result = EXECDIR_STUCK;
+	int fd = open_file(dir, id, ".lock", O_RDWR), saved;
 
 	if (fd == -1)
 		return errno == ENOENT ? EXECDIR_NONE : EXECDIR_STUCK;
-	result = recordlock_stop(fd, kill_ms, &pid);
+	if (stop_and_take(fd, kill_ms) == 0 &&
+	    (!is_named(dir, id, ".lock", fd) ||
+	    end_left(dir, id, kill_ms) == 0)) {
+		/* Another's of the same name has begun when it is not. */
+		if (is_named(dir, id, ".lock", fd))
+			execdir_forget(dir, id);
+		result = EXECDIR_ENDED;
+	}
+	saved = errno;
 	io_close(fd);
-	if (result == -1 || kill_left(dir, id) == -1)
-		return EXECDIR_STUCK;
-	execdir_forget(dir, id);
-	return EXECDIR_ENDED;
+	errno = saved;
+	return result;
 }
 
 void

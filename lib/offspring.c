@@ -13,7 +13,7 @@
 #include "offspring.h"
 #include "units.h"
 
-#define ENVIRON_MAX (4 << 20)
+#define ENVIRON_MAX (16 << 20)	/* more than execve(2) takes */
 
 void
 offspring_adopt(void)
@@ -54,54 +54,138 @@ read_proc(pid_t pid, const char *name, struct buf *b)
 	return result == 0 && !buf_failed(b);
 }
 
+/* A process, its parent, and its process group. */
+struct relative {
+	pid_t pid, parent, group;
+};
+
+/* Those of /proc, by pid. */
+struct family {
+	struct buf text, all;
+};
+
+static struct relative *
+members(const struct family *f, size_t *n)
+{
+	*n = f->all.len / sizeof(struct relative);
+	return (struct relative *)(void *)f->all.data;
+}
+
+static void
+add_process(void *arg, pid_t pid)
+{
+	struct relative one = { .pid = pid };
+	struct family *f = arg;
+	char *p;
+
+	/* The name, in brackets, may hold anything. */
+	if (!read_proc(pid, "stat", &f->text) ||
+	    (p = strrchr(f->text.data, ')')) == NULL || strlen(p) < 4 ||
+	    p[2] == 'Z' || p[2] == 'X')
+		return;
+	one.parent = (pid_t)strtol(p + 3, &p, 10);
+	one.group = (pid_t)strtol(p, NULL, 10);
+	buf_add(&f->all, &one, sizeof(one));
+}
+
+/* The kernel's own list, which has those that /proc may hide. */
+static void
+add_children(struct family *f)
+{
+	struct buf list = { 0 };
+	char name[64], *p, *end;
+	struct relative one = { .parent = getpid() };
+
+	snprintf(name, sizeof(name), "task/%ld/children", (long)getpid());
+	if (read_proc(getpid(), name, &list))
+		for (p = list.data; (one.pid = (pid_t)strtol(p, &end, 10)) > 0;
+		    p = end)
+			buf_add(&f->all, &one, sizeof(one));
+	buf_free(&list);
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	const struct relative *x = a, *y = b;
+
+	return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+static bool
+descends(const struct family *f, const struct relative *one)
+{
+	struct relative parent;
+	const struct relative *all;
+	size_t n, steps;
+
+	all = members(f, &n);
+	/* Never round in a circle, whatever changed while it was read. */
+	for (steps = 0; one != NULL && steps < n; steps++) {
+		if (one->parent == getpid())
+			return true;
+		parent.pid = one->parent;
+		one = bsearch(&parent, all, n, sizeof(*all), compare);
+	}
+	return false;
+}
+
+/* Whether pid is new among those that were told, where it is from now on. */
+static bool
+is_new(struct buf *told, pid_t pid)
+{
+	size_t i;
+	pid_t old;
+
+	for (i = 0; i + sizeof(old) <= told->len; i += sizeof(old)) {
+		memcpy(&old, told->data + i, sizeof(old));
+		if (old == pid)
+			return false;
+	}
+	buf_add(told, &pid, sizeof(pid));
+	return true;
+}
+
+size_t
+offspring_signal(struct buf *told, pid_t group, int signo)
+{
+	bool first = told == NULL || told->len == 0;
+	struct family f = { .all = { 0 } };
+	struct relative *all;
+	size_t n, i, grouped = 0, count = 0;
+
+	each_process(add_process, &f);
+	add_children(&f);
+	all = members(&f, &n);
+	if (n > 0)
+		qsort(all, n, sizeof(*all), compare);
+	for (i = 0; i < n; i++) {
+		if (!descends(&f, &all[i]))
+			continue;
+		if (group > 0 && all[i].group == group) {
+			grouped++;
+		} else if ((told == NULL || is_new(told, all[i].pid)) &&
+		    kill(all[i].pid, signo) == 0) {
+			count++;
+		}
+	}
+	/* An empty group's number may be somebody else's by now. */
+	if (group > 0 && first && (grouped > 0 || n == 0) &&
+	    kill(-group, signo) == 0) {
+		if (told != NULL)
+			(void)is_new(told, group);
+		count += grouped > 0 ? grouped : 1;
+	}
+	buf_free(&f.text);
+	buf_free(&f.all);
+	return count;
+}
+
 struct hunt {
 	struct buf text;
 	const char *pair;
 	int signo, count;
 };
-
-static void
-signal_child(void *arg, pid_t pid)
-{
-	struct hunt *h = arg;
-	const char *p;
-
-	/* The name, in brackets, may hold anything; then state and parent. */
-	if (!read_proc(pid, "stat", &h->text) ||
-	    (p = strrchr(h->text.data, ')')) == NULL || strlen(p) < 4)
-		return;
-	if (strtol(p + 4, NULL, 10) == getpid())
-		kill(pid, h->signo);
-}
-
-/* The kernel's own list of our children; false when it has none. */
-static bool
-signal_listed(int signo)
-{
-	struct buf list = { 0 };
-	char name[64], *p, *end;
-	bool read;
-	long pid;
-
-	snprintf(name, sizeof(name), "task/%ld/children", (long)getpid());
-	if ((read = read_proc(getpid(), name, &list)))
-		for (p = list.data; (pid = strtol(p, &end, 10)) > 0; p = end)
-			kill((pid_t)pid, signo);
-	buf_free(&list);
-	return read;
-}
-
-void
-offspring_signal(int group, int signo)
-{
-	struct hunt h = { .signo = signo };
-
-	if (group > 0)
-		kill(-group, signo);
-	if (!signal_listed(signo))
-		each_process(signal_child, &h);
-	buf_free(&h.text);
-}
 
 static void
 signal_marked(void *arg, pid_t pid)

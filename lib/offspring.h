@@ -6,14 +6,22 @@
 #ifndef OFFSPRING_H
 #define OFFSPRING_H
 
+#include <sys/types.h>
+
+#include "buf.h"
+
 /* From here on orphans become children of this process. */
 void offspring_adopt(void);
 
 /*
- * Sends signo to the process group (0: none) and to every child.  Children of
- * those come to us when their parents have ended: call it again then.
+ * Sends signo to all that descends from this process; what has not been
+ * reaped and has ended is left out.  With told (zeroed at first, the caller's
+ * to free) each process gets it once, and whoever is found by a later call
+ * gets it then.  group is the process group most of them are in: it is told
+ * at once, and is all that is found where there is no /proc.  How many could
+ * be told.
  */
-void offspring_signal(int group, int signo);
+size_t offspring_signal(struct buf *told, pid_t group, int signo);
 
 /*
  * Sends signo to all processes of this user whose environment began with the

@@ -73,6 +73,17 @@ env_value(char *const *env, const char *name)
 	return NULL;
 }
 
+const char *
+program_path(const struct command *c)
+{
+	size_t i;
+
+	for (i = c->env.n; i > 0; i--)
+		if (strncmp(c->env.v[i - 1], "PATH=", 5) == 0)
+			return c->env.v[i - 1] + 5;
+	return getenv("PATH");
+}
+
 /* Sets a pair in an environment that has room for one more. */
 static void
 env_set(char **env, char *pair)

@@ -30,6 +30,9 @@ enum program_result program_find(struct program *p, const struct command *c,
     char *mark);
 void program_free(struct program *p);
 
+/* The PATH that a command has, or NULL. */
+const char *program_path(const struct command *c);
+
 /*
  * Looks a name up on a PATH (NULL: the usual one); one with a '/' is taken as
  * it is.  The file in *file, from malloc.

@@ -1,3 +1,4 @@
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -22,7 +23,9 @@
 #define CHUNK		65536		/* of output, at a time */
 #define LINE_CHUNK	8192		/* the same, when it becomes a line */
 #define WAITING_MAX	(256 * 1024)	/* unwritten output: read no more */
-#define AGAIN_MS	50		/* between one KILL and the next */
+#define AGAIN_MS	50		/* between one KILL and the next: */
+#define AGAIN_MAX_MS	1000		/* twice as long each time */
+#define NONE_MAX	5		/* KILLs that reached nobody: give up */
 #define LAST_MS		1000		/* for output, after the last process */
 #define LEFT_MS		50		/* the same, when some may go on */
 
@@ -39,6 +42,8 @@ struct stream {
 	struct output *to;
 	char carry[4];		/* the beginning of a character */
 	size_t ncarry;
+	bool last;		/* no more than what is in the pipe: */
+	size_t left;
 };
 
 struct runner {
@@ -52,7 +57,12 @@ struct runner {
 	struct stream streams[2];
 	struct output out, err;
 	bool reader_gone;
-	int64_t deadline, kill_at, last_at, idle_at;	/* -1: never */
+	bool half;		/* the spool may end in half a line */
+	struct buf told;	/* to end */
+	int again_ms, none;	/* of KILLs */
+	int64_t asked, idle_from;
+	/* On the monotonic clock; -1, never. */
+	int64_t deadline, kill_at, last_at, give_up_at, idle_at;
 };
 
 static void
@@ -69,19 +79,11 @@ end_error(struct runner_end *e, int status, const char *object,
 
 /* --- the process ------------------------------------------------------------ */
 
-/* What the child tells when it cannot become the program. */
-struct failure {
-	int error;
-	bool cwd;
-};
-
 static _Noreturn void
-become(const struct program *p, const char *cwd, const int fds[static 3],
+become(const struct program *p, pid_t parent, const int fds[static 3],
     int tell)
 {
-	struct failure f = { .cwd = false };
-	pid_t parent = getppid();
-	int i;
+	int i, error;
 
 	(void)setsid();
 	/* If we are killed, so is it; what it started is found by its mark. */
@@ -91,15 +93,11 @@ become(const struct program *p, const char *cwd, const int fds[static 3],
 	process_default_signals();
 	for (i = 0; i < 3; i++)
 		if (dup2(fds[i], i) == -1)
-			goto fail;
-	if (cwd != NULL && chdir(cwd) == -1) {
-		f.cwd = true;
-		goto fail;
-	}
-	execve(p->file, p->argv, p->env);
-fail:
-	f.error = errno;
-	(void)io_write_all(tell, &f, sizeof(f));
+			break;
+	if (i == 3)
+		execve(p->file, p->argv, p->env);
+	error = errno;
+	(void)io_write_all(tell, &error, sizeof(error));
 	_exit(126);
 }
 
@@ -141,8 +139,8 @@ keep_end(int *end)
 static int
 start(struct runner *r, const struct program *p)
 {
-	int pipes[4][2], fds[3], result = -1, saved;
-	struct failure f;
+	int pipes[4][2], fds[3], error, result = -1, saved;
+	pid_t self = getpid();
 
 	if (make_pipes(pipes) == -1)
 		goto out;
@@ -153,14 +151,15 @@ start(struct runner *r, const struct program *p)
 	if (r->pid == -1)
 		goto out;
 	if (r->pid == 0)
-		become(p, r->c->cwd, fds, pipes[3][1]);
+		become(p, self, fds, pipes[3][1]);
 	r->group = r->pid;
 	io_close(keep_end(&pipes[3][1]));
-	if (io_read_full(pipes[3][0], &f, sizeof(f)) == (ssize_t)sizeof(f)) {
+	if (io_read_full(pipes[3][0], &error, sizeof(error)) ==
+	    (ssize_t)sizeof(error)) {
 		(void)waitpid(r->pid, NULL, 0);
 		r->pid = 0;
-		end_error(r->end, f.error == ENOENT && !f.cwd ? 127 : 126,
-		    f.cwd ? "cwd" : p->file, strerror(f.error));
+		end_error(r->end, error == ENOENT ? 127 : 126, p->file,
+		    strerror(error));
 		result = 0;
 		goto out;
 	}
@@ -184,6 +183,11 @@ find_and_start(struct runner *r)
 	struct program p;
 	int result = 0;
 
+	/* Before it is looked for: its name may be relative. */
+	if (r->c->cwd != NULL && chdir(r->c->cwd) == -1) {
+		end_error(r->end, 126, "cwd", strerror(errno));
+		return 0;
+	}
 	switch (program_find(&p, r->c, r->io->mark)) {
 	case PROGRAM_FOUND:
 		result = start(r, &p);
@@ -226,10 +230,13 @@ unfinished(struct span text)
 }
 
 static void
-put_line(struct stream *s, struct span text)
+put_line(struct runner *r, struct stream *s, struct span text)
 {
 	struct buf *out = &s->to->lines;
 
+	if (r->half)
+		buf_add_char(out, '\n');
+	r->half = false;
 	buf_add_str(out, "{\"");
 	buf_add_str(out, s->key);
 	if (utf8_is_valid(text)) {
@@ -261,25 +268,40 @@ put_started(struct runner *r)
 }
 
 static void
-lose(struct runner *r, struct output *to)
+drop(struct output *to)
 {
-	r->end->lost += output_pending(to);
 	buf_reset(&to->lines, 0);
 	to->sent = 0;
 }
 
 static void
+lose(struct runner *r, struct output *to)
+{
+	r->end->lost += output_pending(to);
+	r->half = true;
+	drop(to);
+}
+
+static void
 flush(struct runner *r, struct output *to)
 {
-	if (r->reader_gone) {
-		buf_reset(&to->lines, 0);
-		to->sent = 0;
-	} else if (output_flush(to) == -1) {
+	if (!r->reader_gone && output_flush(to) == -1) {
 		if (r->io->spool)
 			lose(r, to);
 		else
 			r->reader_gone = true;
 	}
+	if (r->reader_gone) {
+		drop(&r->out);
+		drop(&r->err);
+	}
+}
+
+static void
+close_stream(struct stream *s)
+{
+	io_close(s->from);
+	s->from = -1;
 }
 
 static void
@@ -287,17 +309,19 @@ read_stream(struct runner *r, struct stream *s)
 {
 	char chunk[CHUNK + sizeof(s->carry)];
 	struct span text = { chunk, s->ncarry };
+	size_t most = r->c->lines ? LINE_CHUNK : CHUNK;
 	ssize_t n;
 
+	if (s->last && s->left < most)
+		most = s->left;
 	memcpy(chunk, s->carry, s->ncarry);
 	do
-		n = read(s->from, chunk + s->ncarry,
-		    r->c->lines ? LINE_CHUNK : CHUNK);
+		n = read(s->from, chunk + s->ncarry, most);
 	while (n == -1 && errno == EINTR);
-	if (n <= 0) {
-		io_close(s->from);
-		s->from = -1;
-	}
+	if (n > 0 && s->last)
+		s->left -= (size_t)n;
+	if (n <= 0 || (s->last && s->left == 0))
+		close_stream(s);
 	text.n += n > 0 ? (size_t)n : 0;
 	s->ncarry = 0;
 	if (text.n == 0)
@@ -307,13 +331,37 @@ read_stream(struct runner *r, struct stream *s)
 		flush(r, s->to);
 		return;
 	}
-	if (n > 0) {
+	if (s->from != -1) {
 		s->ncarry = unfinished(text);
 		text.n -= s->ncarry;
 		memcpy(s->carry, text.p + text.n, s->ncarry);
 	}
 	if (text.n > 0)
-		put_line(s, text);
+		put_line(r, s, text);
+	flush(r, s->to);
+}
+
+/*
+ * Who still holds it is none of ours: what is in the pipe comes yet, however
+ * slow our reader is, and no more.
+ */
+static void
+finish_stream(struct runner *r, struct stream *s)
+{
+	int n = 0;
+
+	if (s->from == -1)
+		return;
+	if (ioctl(s->from, FIONREAD, &n) == -1 || n < 0)
+		n = 0;
+	s->last = true;
+	s->left = (size_t)n;
+	if (n > 0)
+		return;
+	close_stream(s);
+	if (s->ncarry > 0)
+		put_line(r, s, (struct span){ s->carry, s->ncarry });
+	s->ncarry = 0;
 	flush(r, s->to);
 }
 
@@ -339,18 +387,30 @@ write_input(struct runner *r)
 /* --- its end ---------------------------------------------------------------- */
 
 static void
+begin_end(struct runner *r, int64_t now)
+{
+	r->stage = STAGE_END;
+	r->kill_at = now + r->c->grace_ms;
+	r->deadline = -1;
+	r->idle_at = -1;
+}
+
+static void
 tell_to_end(struct runner *r, enum runner_cause cause)
 {
-	if (r->stage != STAGE_RUN) {
+	int64_t now = clock_mono_ms();
+
+	if (r->stage == STAGE_RUN) {
+		r->end->cause = cause;
+		begin_end(r, now);
+		(void)offspring_signal(&r->told, r->group, SIGTERM);
+	} else if (cause == RUNNER_KILLED && r->stage == STAGE_END) {
 		/* Told twice: no more grace. */
-		if (cause == RUNNER_KILLED)
-			r->kill_at = clock_mono_ms();
-		return;
+		r->kill_at = now;
+	} else if (cause == RUNNER_KILLED) {
+		/* It has ended; our reader is what we wait for. */
+		r->give_up_at = now;
 	}
-	r->end->cause = cause;
-	r->stage = STAGE_END;
-	r->kill_at = clock_mono_ms() + r->c->grace_ms;
-	offspring_signal(r->group, SIGTERM);
 }
 
 static void
@@ -365,57 +425,99 @@ note_end(struct runner *r, int status)
 	}
 }
 
-/* Reaps what has ended: whether there is nobody left. */
+/* Reaps what has ended, any: whether there is nobody left. */
 static bool
-reap(struct runner *r)
+reap(struct runner *r, bool *any)
 {
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		*any = true;
 		if (pid == r->pid)
 			note_end(r, status);
+	}
 	return pid == -1 && errno == ECHILD;
+}
+
+static void
+begin_last(struct runner *r, int64_t now, bool alone)
+{
+	r->stage = STAGE_LAST;
+	r->kill_at = -1;
+	r->last_at = now + (alone ? LAST_MS : LEFT_MS);
+	if (r->end->cause == RUNNER_CLOSED || r->end->cause == RUNNER_KILLED)
+		r->give_up_at = now + LAST_MS;
+}
+
+/* KILL, which some cannot be sent: another user's, or what is not found. */
+static void
+kill_all(struct runner *r, int64_t now)
+{
+	if (offspring_signal(NULL, r->group, SIGKILL) > 0)
+		r->none = 0;
+	else
+		r->none++;
+	r->kill_at = now + r->again_ms;
+	if ((r->again_ms *= 2) > AGAIN_MAX_MS)
+		r->again_ms = AGAIN_MAX_MS;
+	if (r->none < NONE_MAX)
+		return;
+	r->end->left = true;
+	if (r->pid != 0)
+		end_error(r->end, 126, "argv", "it could not be ended");
+	begin_last(r, now, false);
 }
 
 static void
 advance(struct runner *r, int64_t now)
 {
-	bool alone = reap(r);
+	bool reaped = false, alone = reap(r, &reaped);
+	bool goes_on = r->c->background && r->end->cause == RUNNER_ITSELF;
 
-	if (r->stage == STAGE_RUN && r->pid == 0) {
-		r->stage = STAGE_END;
-		r->kill_at = now + r->c->grace_ms;
-		if (!alone && !r->c->background)
-			offspring_signal(r->group, SIGTERM);
-	}
-	if (r->stage == STAGE_END && (alone || (r->pid == 0 &&
-	    r->c->background && r->end->cause == RUNNER_ITSELF))) {
-		r->stage = STAGE_LAST;
-		r->kill_at = -1;
-		r->deadline = -1;
-		r->last_at = now + (alone ? LAST_MS : LEFT_MS);
-	}
-	if (r->stage == STAGE_END && now >= r->kill_at) {
-		offspring_signal(r->group, SIGKILL);
-		r->kill_at = now + AGAIN_MS;
-	}
+	if (reaped)
+		r->again_ms = AGAIN_MS;
+	if (r->stage == STAGE_RUN && r->pid == 0)
+		begin_end(r, now);
+	if (r->stage != STAGE_END)
+		return;
+	if (alone || (r->pid == 0 && goes_on))
+		begin_last(r, now, alone);
+	else if (now >= r->kill_at)
+		kill_all(r, now);
+	else if (reaped)
+		(void)offspring_signal(&r->told, r->group, SIGTERM);
 }
 
+static int64_t
+asked_ms(const struct runner *r)
+{
+	struct stat st;
+
+	if (fstat(r->io->asked, &st) == -1)
+		return r->asked;
+	return (int64_t)st.st_mtim.tv_sec * 1000 +
+	    st.st_mtim.tv_nsec / 1000000;
+}
+
+/*
+ * That the file was touched counts, not when: the wall clock may jump.  Who
+ * waits has touched it ahead, by as long as that may take.
+ */
 static void
 look_if_idle(struct runner *r, int64_t now)
 {
-	struct stat st;
-	int64_t asked;
+	int64_t asked, ahead;
 
 	if (r->idle_at == -1 || now < r->idle_at)
 		return;
 	r->idle_at = now + r->c->idle_ms / 4 + 1;
-	if (fstat(r->io->asked, &st) == -1)
-		return;
-	asked = (int64_t)st.st_mtim.tv_sec * 1000 +
-	    st.st_mtim.tv_nsec / 1000000;
-	if (clock_wall_ms() - asked > r->c->idle_ms)
+	if ((asked = asked_ms(r)) != r->asked) {
+		r->asked = asked;
+		ahead = asked - clock_wall_ms();
+		r->idle_from = now + (ahead > 0 ? ahead : 0);
+	}
+	if (now - r->idle_from > r->c->idle_ms)
 		tell_to_end(r, RUNNER_IDLE);
 }
 
@@ -451,18 +553,18 @@ read_lifeline(struct runner *r)
 static bool
 is_done(const struct runner *r, int64_t now)
 {
-	bool read_all = r->streams[0].from == -1 && r->streams[1].from == -1;
-
-	return r->stage == STAGE_LAST && (read_all || now >= r->last_at) &&
-	    ((output_pending(&r->out) == 0 && output_pending(&r->err) == 0) ||
-	    (r->end->cause == RUNNER_CLOSED && now >= r->last_at));
+	if (r->stage != STAGE_LAST)
+		return false;
+	return (r->give_up_at != -1 && now >= r->give_up_at) ||
+	    (r->streams[0].from == -1 && r->streams[1].from == -1 &&
+	    output_pending(&r->out) == 0 && output_pending(&r->err) == 0);
 }
 
 static int
 wait_time(const struct runner *r)
 {
 	int64_t first = -1, at[] = { r->deadline, r->kill_at, r->last_at,
-	    r->idle_at };
+	    r->give_up_at, r->idle_at };
 	size_t i;
 
 	for (i = 0; i < sizeof(at) / sizeof(at[0]); i++)
@@ -494,9 +596,9 @@ serve_once(struct runner *r)
 	size_t i;
 
 	/* Once it has gone, it would be said without end. */
-	if (r->io->spool || r->stage != STAGE_RUN)
-		if (output_pending(&r->out) == 0)
-			fds[5].fd = -1;
+	if (output_pending(&r->out) == 0 &&
+	    (r->io->spool || r->stage != STAGE_RUN))
+		fds[5].fd = -1;
 	if (poll(fds, sizeof(fds) / sizeof(fds[0]), wait_time(r)) == -1)
 		return errno == EINTR ? 0 : -1;
 	if (fds[0].revents != 0)
@@ -514,8 +616,10 @@ serve_once(struct runner *r)
 		r->reader_gone = true;
 	if (fds[6].revents != 0)
 		flush(r, &r->err);
-	if (r->reader_gone)
+	if (r->reader_gone) {
+		flush(r, &r->out);
 		tell_to_end(r, RUNNER_CLOSED);
+	}
 	return 0;
 }
 
@@ -530,12 +634,14 @@ serve(struct runner *r)
 		if (is_done(r, now))
 			return 0;
 		if (r->stage == STAGE_RUN && r->deadline != -1 &&
-		    now >= r->deadline) {
+		    now >= r->deadline)
 			tell_to_end(r, RUNNER_DEADLINE);
-			r->deadline = -1;
+		if (r->last_at != -1 && now >= r->last_at) {
+			r->last_at = -1;
+			finish_stream(r, &r->streams[0]);
+			finish_stream(r, &r->streams[1]);
+			continue;
 		}
-		if (r->stage == STAGE_LAST && now >= r->last_at)
-			r->last_at = now + LAST_MS;	/* a slow reader */
 		look_if_idle(r, now);
 		if (serve_once(r) == -1)
 			return -1;
@@ -545,8 +651,12 @@ serve(struct runner *r)
 static int
 open_signals(void)
 {
+	struct sigaction plain = { .sa_handler = SIG_DFL };
 	sigset_t set;
 
+	/* Where it was ignored children would vanish without a status. */
+	sigemptyset(&plain.sa_mask);
+	sigaction(SIGCHLD, &plain, NULL);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -565,7 +675,7 @@ is_needless(const struct command *c)
 
 	if (c->unless == NULL)
 		return false;
-	there = program_look_up(c->unless, getenv("PATH"), &file) ==
+	there = program_look_up(c->unless, program_path(c), &file) ==
 	    PROGRAM_FOUND;
 	free(file);
 	return there;
@@ -577,7 +687,8 @@ runner_run(const struct command *c, const struct runner_io *io,
 {
 	struct runner r = { .c = c, .io = io, .end = end, .in = -1,
 	    .lifeline = io->lifeline, .deadline = -1, .kill_at = -1,
-	    .last_at = -1, .idle_at = -1,
+	    .last_at = -1, .give_up_at = -1, .idle_at = -1,
+	    .again_ms = AGAIN_MS,
 	    .streams = { { .key = "stdout", .from = -1 },
 	    { .key = "stderr", .from = -1 } } };
 	int result;
@@ -594,12 +705,19 @@ runner_run(const struct command *c, const struct runner_io *io,
 	r.streams[1].to = c->lines ? &r.out : &r.err;
 	if (c->timeout_ms > 0)
 		r.deadline = clock_mono_ms() + c->timeout_ms;
-	if (c->idle_ms > 0 && io->asked != -1)
-		r.idle_at = clock_mono_ms() + c->idle_ms / 4 + 1;
+	if (c->idle_ms > 0 && io->asked != -1) {
+		r.asked = asked_ms(&r);
+		r.idle_from = clock_mono_ms();
+		r.idle_at = r.idle_from + c->idle_ms / 4 + 1;
+	}
 	result = find_and_start(&r);
 	if (result == 0 && r.pid > 0) {
 		put_started(&r);
 		result = serve(&r);
+	}
+	if (output_pending(&r.out) > 0 || output_pending(&r.err) > 0) {
+		lose(&r, &r.out);
+		lose(&r, &r.err);
 	}
 	io_close(r.in);
 	io_close(r.streams[0].from);
@@ -607,6 +725,7 @@ runner_run(const struct command *c, const struct runner_io *io,
 	io_close(r.signals);
 	output_close(&r.out);
 	output_close(&r.err);
+	buf_free(&r.told);
 	return result;
 }
 
@@ -646,6 +765,8 @@ runner_put_report(struct buf *out, const struct command *c,
 	put_text(out, "error", buf_span(&end->error));
 	if (end->skipped)
 		buf_add_str(out, ",\"skipped\":true");
+	if (end->left)
+		buf_add_str(out, ",\"left\":true");
 	if (end->lost > 0) {
 		json_put_key(out, "lostBytes");
 		buf_add_int(out, (int64_t)end->lost);

@@ -22,6 +22,7 @@ struct runner_end {
 	struct buf error;	/* why it could not be run; or empty */
 	uint64_t lost;		/* bytes of output that could not be stored */
 	bool skipped;		/* what `unless` names is there */
+	bool left;		/* some of it could not be ended */
 };
 
 struct runner_io {
@@ -33,8 +34,8 @@ struct runner_io {
 };
 
 /*
- * From before runner_run on: TERM, INT, HUP and CHLD are blocked, and seen by
- * it alone.  0 with *end, also when the command could not be run (126, 127);
+ * From here on TERM, INT, HUP and CHLD are blocked, and seen by it alone, and
+ * the working folder is the command's.  0 with *end, also when the command could not be run (126, 127);
  * -1 with errno.
  */
 int runner_run(const struct command *c, const struct runner_io *io,
