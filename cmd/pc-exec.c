@@ -13,18 +13,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "cli.h"
+#include "clock.h"
 #include "exec.h"
 #include "execdir.h"
 #include "id.h"
 #include "io.h"
+#include "output.h"
 #include "process.h"
 #include "program.h"
 #include "runner.h"
+
+#define REPORT_MS 1000	/* for it, when our reader may be gone */
 
 static const char help[] =
 "usage: pc-exec [-C DIR] [--detach] < REQUEST\n"
@@ -275,21 +281,32 @@ claim_id(int dir, const char *id)
 	return lock;
 }
 
-/* Its end as a line; after what may end anywhere, with a newline before it. */
+/*
+ * Its end as a line; after what may end anywhere, with a newline before it.
+ * A reader has ms for it, or -1: as long as it likes.
+ */
 static int
-report(const struct command *c, const struct runner_end *end, int out,
-    bool newline)
+report(const struct command *c, const struct runner_end *end, int fd,
+    bool newline, int ms)
 {
-	struct buf line = { 0 };
+	int64_t deadline = ms == -1 ? -1 : clock_mono_ms() + ms;
+	struct pollfd p = { .events = POLLOUT };
+	struct output out;
+	int result = -1;
 
+	output_open(&out, fd);
 	if (newline)
-		buf_add_char(&line, '\n');
-	runner_put_report(&line, c, end);
-	if (buf_failed(&line)) {
-		errno = ENOMEM;
-		return -1;
-	}
-	return io_write_all(out, line.data, line.len);
+		buf_add_char(&out.lines, '\n');
+	runner_put_report(&out.lines, c, end);
+	p.fd = out.fd;
+	while ((result = output_flush(&out)) == 0 && output_pending(&out) > 0)
+		if (poll(&p, 1, clock_poll_timeout(deadline)) == 0) {
+			errno = ETIMEDOUT;
+			result = -1;
+			break;
+		}
+	output_close(&out);
+	return result;
 }
 
 /* It has ended, and who does not read its report must not keep us. */
@@ -328,8 +345,9 @@ run(const struct options *o)
 		execdir_forget(dir, c.id);
 	let_stop();
 	/* Output that nobody got is no success; what got lost was half a line. */
-	if (report(&c, &end, STDOUT_FILENO, !c.lines || end.lost > 0) == -1 &&
-	    end.status == 0)
+	if (report(&c, &end, STDOUT_FILENO, !c.lines || end.lost > 0,
+	    end.cause == RUNNER_KILLED || end.cause == RUNNER_CLOSED ||
+	    end.lost > 0 ? REPORT_MS : -1) == -1 && end.status == 0)
 		cli_fail(EXIT_LATER, "stdout", strerror(errno));
 	return end.status;
 }
@@ -393,7 +411,7 @@ run_detached(struct command *c, int dir, int started)
 		buf_add_str(&end.error, strerror(errno));
 	}
 	/* A full disk may have taken half a line. */
-	(void)report(c, &end, io.out, end.lost > 0);
+	(void)report(c, &end, io.out, end.lost > 0, -1);
 	exit(EXIT_YES);
 }
 

@@ -169,41 +169,36 @@ end_left(int dir, const char *id, int64_t kill_ms)
 	return 0;
 }
 
-/* Ends who holds it, until we do: nobody begins under that id meanwhile. */
+/*
+ * What is left of the one that was stopped.  We hold its lock meanwhile, so
+ * that nobody begins under its id; who has begun already is left alone.
+ */
 static int
-stop_and_take(int fd, int64_t kill_ms)
+clean_up(int dir, const char *id, int fd, int64_t kill_ms)
 {
-	pid_t pid;
-
-	do {
-		if (recordlock_stop(fd, kill_ms, &pid) == -1)
-			return -1;
-		if (recordlock_take(fd) == 0)
-			return 0;
-	} while (errno == EAGAIN);
-	return -1;
+	if (recordlock_take(fd) == -1)
+		return errno == EAGAIN ? 0 : -1;
+	if (!is_named(dir, id, ".lock", fd))
+		return 0;
+	if (end_left(dir, id, kill_ms) == -1)
+		return -1;
+	execdir_forget(dir, id);
+	return 0;
 }
 
 enum execdir_end
 execdir_kill(int dir, const char *id, int64_t kill_ms)
 {
-	enum execdir_end result = EXECDIR_STUCK;
-	int fd = open_file(dir, id, ".lock", O_RDWR), saved;
+	int fd = open_file(dir, id, ".lock", O_RDWR), result;
+	pid_t pid;
 
 	if (fd == -1)
 		return errno == ENOENT ? EXECDIR_NONE : EXECDIR_STUCK;
-	if (stop_and_take(fd, kill_ms) == 0 &&
-	    (!is_named(dir, id, ".lock", fd) ||
-	    end_left(dir, id, kill_ms) == 0)) {
-		/* Another's of the same name has begun when it is not. */
-		if (is_named(dir, id, ".lock", fd))
-			execdir_forget(dir, id);
-		result = EXECDIR_ENDED;
-	}
-	saved = errno;
+	result = recordlock_stop(fd, kill_ms, &pid);
+	if (result == 0)
+		result = clean_up(dir, id, fd, kill_ms);
 	io_close(fd);
-	errno = saved;
-	return result;
+	return result == 0 ? EXECDIR_ENDED : EXECDIR_STUCK;
 }
 
 void

@@ -162,10 +162,14 @@ static int
 stop_holder(const struct queue *q, int64_t kill_ms, pid_t *pid)
 {
 	int fd = queue_open_file(q, LOCK_FILE, O_RDWR), result;
+	pid_t next;
 
 	if (fd == -1)
 		return errno == ENOENT ? 0 : -1;
-	result = recordlock_stop(fd, kill_ms, pid);
+	/* Who has taken it meanwhile is stopped, too. */
+	do
+		result = recordlock_stop(fd, kill_ms, pid);
+	while (result == 0 && recordlock_holder(fd, &next));
 	io_close(fd);
 	return result;
 }

@@ -11,6 +11,7 @@
 #include "recordlock.h"
 
 #define LOOK_MS 5
+#define DYING_MS 1000	/* KILL takes no time, but the kernel does */
 
 int
 recordlock_take(int fd)
@@ -35,13 +36,15 @@ recordlock_holder(int fd, pid_t *pid)
 	return true;
 }
 
-/* Until nobody has it, or the deadline: false then. */
+/*
+ * Until holder has it no more, whoever has, or the deadline: false then.
+ */
 static bool
-wait_gone(int fd, int64_t deadline)
+wait_gone(int fd, pid_t holder, int64_t deadline)
 {
 	pid_t pid;
 
-	while (recordlock_holder(fd, &pid)) {
+	while (recordlock_holder(fd, &pid) && pid == holder) {
 		if (clock_mono_ms() >= deadline)
 			return false;
 		poll(NULL, 0, LOOK_MS);
@@ -55,25 +58,18 @@ wait_gone(int fd, int64_t deadline)
  * kernels) the lock is looked at a moment before the kill.
  */
 static int
-signal_holder(int fd, int signo, pid_t *pid)
+signal_holder(int fd, int signo, pid_t pid)
 {
+	int process = (int)syscall(SYS_pidfd_open, pid, 0), result = -1;
 	pid_t again = 0;
-	int process, result = -1;
 
-	if (!recordlock_holder(fd, pid))
-		return 0;
-	if (*pid == 0) {
-		errno = EPERM;		/* in another pid namespace */
-		return -1;
-	}
-	process = (int)syscall(SYS_pidfd_open, *pid, 0);
-	if (!recordlock_holder(fd, &again) || again != *pid)
+	if (!recordlock_holder(fd, &again) || again != pid)
 		result = 0;
 	else if (process != -1)
 		result = (int)syscall(SYS_pidfd_send_signal, process, signo,
 		    NULL, 0);
 	else
-		result = kill(*pid, signo);
+		result = kill(pid, signo);
 	io_close(process);
 	return result == -1 && errno == ESRCH ? 0 : result;
 }
@@ -81,16 +77,20 @@ signal_holder(int fd, int signo, pid_t *pid)
 int
 recordlock_stop(int fd, int64_t kill_ms, pid_t *pid)
 {
-	pid_t ignored;
-
 	*pid = 0;
-	if (signal_holder(fd, SIGTERM, pid) == -1)
-		return -1;
-	if (wait_gone(fd, clock_mono_ms() + kill_ms))
+	if (!recordlock_holder(fd, pid))
 		return 0;
-	if (signal_holder(fd, SIGKILL, &ignored) == -1)
+	if (*pid == 0) {
+		errno = EPERM;		/* in another pid namespace */
 		return -1;
-	if (wait_gone(fd, clock_mono_ms() + kill_ms))
+	}
+	if (signal_holder(fd, SIGTERM, *pid) == -1)
+		return -1;
+	if (wait_gone(fd, *pid, clock_mono_ms() + kill_ms))
+		return 0;
+	if (signal_holder(fd, SIGKILL, *pid) == -1)
+		return -1;
+	if (wait_gone(fd, *pid, clock_mono_ms() + kill_ms + DYING_MS))
 		return 0;
 	errno = ETIMEDOUT;
 	return -1;

@@ -23,8 +23,8 @@ int recordlock_take(int fd);
 bool recordlock_holder(int fd, pid_t *pid);
 
 /*
- * Ends the holder: TERM, KILL after kill_ms, until nobody has the lock.  0,
- * also when nobody had; -1 with errno: EPERM, ETIMEDOUT.  *pid is who it was,
+ * Ends the holder: TERM, KILL after kill_ms, until it has the lock no more;
+ * by then another may.  0, also when nobody had; -1 with errno: EPERM, ETIMEDOUT.  *pid is who it was,
  * or 0.
  */
 int recordlock_stop(int fd, int64_t kill_ms, pid_t *pid);

@@ -80,6 +80,27 @@ report() {
 	[ -e ran ]
 }
 
+# line ID NAME - of what a detached one has said, the member of that name
+line() {
+	pc-exec -C ids --output "$1" | jq -r "select(.$2).$2"
+}
+
+# holder ID - the pc-exec of a detached one
+holder() {
+	wait_until sh -c "pc-exec -C ids --output $1 | grep -q pid"
+	ps -o ppid= -p "$(line "$1" pid)" | tr -d ' '
+}
+
+# idle PID - it has not been awake while we looked
+idle() {
+	local before after
+	before=$(grep ^voluntary "/proc/$1/status")
+	sleep 0.7
+	after=$(grep ^voluntary "/proc/$1/status")
+	echo "$1: $before, $after"
+	[ "$before" = "$after" ]
+}
+
 # tree DEAF - starts a program with descendants everywhere, pids in file "pids"
 tree() {
 	cat <<-SH
@@ -226,7 +247,8 @@ gone() {
 	pc-exec -C ids --kill quiet
 	echo '{"argv":["echo","there"],"id":"loud"}' | pc-exec -C ids --detach
 	run -0 pc-exec -C ids --output loud -w 20s sleep 60
-	[[ $output == *there* ]]
+	[[ ${lines[0]} == *pid* ]]
+	wait_until sh -c 'pc-exec -C ids --output loud | grep -q there'
 }
 
 @test "pc-exec: --kill ends a stopped one, and what a killed pc-exec has left" {
@@ -242,8 +264,7 @@ gone() {
 	wait_until sh -c '[ $(wc -l <pids) -eq 3 ]'
 	# Another folder's has the same name, and is left alone.
 	echo '{"argv":["sleep","60"],"id":"a"}' | pc-exec -C other --detach
-	holder=$(pgrep -f -- '-C ids --detach' | head -n 1)
-	kill -KILL "$holder"
+	kill -KILL "$(holder a)"
 	run -0 pc-exec -C ids --kill a
 	gone
 	[[ $(pc-exec -C other --output a | tail -n 1) == *true* ]]
@@ -387,4 +408,307 @@ read_to_end() {
 	run -143 pc-exec <<<'{"argv":["sh","-c","for i in $(seq 300); do (setsid sleep 60 & echo $! >>pids) & done; wait; kill $$"],"timeoutMs":20000,"graceMs":500,"lifeline":false}'
 	[ "$(wc -l <pids)" -eq 300 ]
 	gone
+}
+
+@test "pc-exec: a reader that leaves when all has ended, or none at all, ends it" {
+	echo '{"argv":["head","-c","150000","/dev/zero"],"lifeline":false}' >r
+	mkfifo out
+	timeout -s KILL 10 pc-exec <r >out 3>&- &
+	pid=$!
+	pids+=("$pid")
+	exec 8<out
+	# The program ends when what it wrote is in pc-exec and in the two pipes.
+	wait_until sh -c "p=\$(pgrep -P $pid) && ! pgrep -P \$p"
+	idle "$(pgrep -P "$pid")"
+	exec 8<&-
+	ended "$pid" 111
+	for program in true 'head -c 150000 /dev/zero'; do
+		echo "{\"argv\":\"$program\",\"lifeline\":false}" >r
+		run timeout -s KILL 10 sh -c 'pc-exec <r >&-'
+		[ "$status" -eq 111 ] || [ "$status" -eq 141 ] || [ "$status" -eq 143 ]
+	done
+}
+
+@test "pc-exec: TERM while a reader is slow, or stopped, is not waited out" {
+	echo '{"argv":["head","-c","150000","/dev/zero"],"lifeline":false}' >r
+	mkfifo out
+	pc-exec <r >out 3>&- &
+	pid=$!
+	pids+=("$pid")
+	exec 8<out
+	wait_until sh -c "! pgrep -P $pid"
+	kill "$pid"
+	status=0
+	wait "$pid" || status=$?
+	[ "$status" -eq 111 ] || [ "$status" -eq 143 ]
+	exec 8<&-
+}
+
+@test "pc-exec: a slow reader gets all, and the report, whoever else has the pipe" {
+	echo '{"argv":["head","-c","600000","/dev/zero"],"lifeline":false}' >r
+	pc-exec <r 3>&- | { sleep 1.5; cat; } >out
+	[ "$(head -c 600000 out | tr -d '\0' | wc -c)" -eq 0 ]
+	[ "$(tail -n 1 out | jq .exit)" -eq 0 ]
+	[ "$(($(wc -c <out) - $(tail -n 1 out | wc -c)))" -eq 600001 ]
+	echo '{"background":true,"argv":["sh","-c","yes & echo $! >pids; exit 5"],"lifeline":false}' >r
+	pc-exec <r 3>&- | { sleep 0.5; timeout 10 tail -n 1; } >out
+	[ "$(jq .exit out)" -eq 5 ]
+	wait_until gone
+}
+
+@test "pc-exec: names are looked for in cwd, and on the command's PATH" {
+	mkdir -p w/bin
+	printf '#!/bin/sh\necho "$0"\n' >w/bin/prog
+	chmod +x w/bin/prog
+	run -0 request '"argv":["./bin/prog"],"cwd":"w"'
+	[ "${lines[0]}" = ./bin/prog ]
+	run -0 request '"argv":["prog"],"cwd":"w","env":{"PATH":"bin:/bin"}'
+	[ "${lines[0]}" = bin/prog ]
+	run -0 pc-exec --become <<<'{"argv":["./bin/prog"],"cwd":"w"}'
+	[ "$output" = ./bin/prog ]
+	run -127 request '"argv":["w/bin/prog"],"cwd":"w"'
+	run -0 request "\"argv\":[\"touch\",\"ran\"],\"unless\":\"prog\",\"env\":{\"PATH\":\"$PWD/w/bin:$PATH\"}"
+	[ "$(report | jq .skipped)" = true ]
+	run -0 request '"argv":["/bin/touch","ran"],"unless":"sh","env":{"PATH":"/no/where"}'
+	[ -e ran ]
+}
+
+@test "pc-exec: each is told once, also in a session of its own, and in time" {
+	cat >deaf.sh <<-'SH'
+	trap 'echo $1 >>told' TERM
+	echo $1 >>ready
+	while :; do sleep 60 & wait; done
+	SH
+	echo '{"argv":["sh","-c","sh deaf.sh same & setsid sh deaf.sh other & exec sh deaf.sh main"],"graceMs":1500}' >r
+	mkfifo line
+	pc-exec <line >out 3>&- &
+	pid=$!
+	pids+=("$pid")
+	exec 9>line
+	cat r >&9
+	wait_until sh -c '[ $(wc -l <ready) -eq 3 ]'
+	exec 9>&-
+	wait_until sh -c '[ $(wc -l <told) -ge 3 ]'
+	ended "$pid" 137
+	[ "$(sort told | tr '\n' ' ')" = 'main other same ' ]
+	# Who ends when told has no KILL: no part of the grace is waited for.
+	echo '{"argv":["sh","-c","setsid sleep 60 & echo $! >pids; exit 4"],"graceMs":60000,"lifeline":false}' >r
+	run -4 timeout -s KILL 10 pc-exec <r
+}
+
+@test "pc-exec: idle, it is not awake: running, in the grace, and who waits for output" {
+	mkfifo line
+	timeout=5000
+	for state in running grace; do
+		rm -f told ready
+		pc-exec <line >out 3>&- &
+		pid=$!
+		pids+=("$pid")
+		exec 9>line
+		[ $state = running ] || timeout=100
+		echo "{\"argv\":[\"sh\",\"-c\",\"trap 'echo >told' TERM; echo >ready; while :; do sleep 60 & wait; done\"],\"graceMs\":3000,\"timeoutMs\":$timeout}" >&9
+		wait_until test -e ready
+		if [ $state = running ]; then
+			sleep 0.1
+			idle "$pid"
+			exec 9>&-
+		fi
+		wait_until test -e told
+		sleep 0.1
+		idle "$pid"
+		exec 9>&-
+		kill "$pid"
+		ended "$pid" 137
+	done
+	echo '{"argv":["sleep","60"],"id":"q"}' | pc-exec -C ids --detach
+	wait_until sh -c 'pc-exec -C ids --output q | grep -q pid'
+	at=$(pc-exec -C ids --output q | tail -n 1 | jq .next)
+	idle "$(holder q)"
+	for command in '' 'sleep 30'; do
+		# shellcheck disable=SC2086
+		pc-exec -C ids --output q --offset "$at" -w 30s $command >later 3>&- &
+		pid=$!
+		pids+=("$pid")
+		sleep 0.1
+		idle "$pid"
+		# Its end wakes both, also when it can say nothing.
+		[ -n "$command" ] && kill -KILL "$(holder q)" || kill "$pid"
+		ended "$pid"
+	done
+	grep -q '"running":false' later
+	pc-exec -C ids --kill q
+}
+
+@test "pc-exec: started with CHLD ignored the status is known all the same" {
+	echo '{"argv":["sh","-c","exit 3"],"lifeline":false}' >r
+	ignored() {
+		timeout -s KILL 10 python3 -c 'import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execvp(sys.argv[1], sys.argv[1:])' "$@" <r
+	}
+	run -3 ignored pc-exec
+	run -0 ignored pc-exec -C ids --detach
+}
+
+@test "pc-exec: of those with one id there is one at a time, whatever ends when" {
+	once() {
+		local i status
+		for i in $(seq 40); do
+			status=0
+			pc-exec -C ids 2>/dev/null <<<'{"id":"one","lifeline":false,"argv":["sh","-c","mkdir busy || echo >>both; rmdir busy || echo >>both"]}' >/dev/null 3>&- || status=$?
+			[ "$status" -le 1 ] || echo "$status" >>other
+		done
+	}
+	once & once & once & once &
+	wait
+	[ ! -e both ]
+	[ ! -e other ]
+	[ -z "$(ls ids)" ]
+	for i in $(seq 20); do
+		echo '{"argv":["sleep","60"],"id":"one"}' | pc-exec -C ids --detach
+		pc-exec -C ids --kill one &
+		run pc-exec -C ids --detach <<<'{"argv":["sleep","60"],"id":"one"}'
+		wait "$!"
+		# It was refused, was ended, too, or is there to be ended.
+		[ ! -e ids/one.lock ] || pc-exec -C ids --kill one
+		[ -z "$(ls ids)" ]
+	done
+}
+
+@test "pc-exec: files in a folder that are not what they should be are refused" {
+	mkdir -m 700 ids
+	echo keep >victim
+	for suffix in lock out; do
+		ln victim "ids/a.$suffix"
+		run -100 pc-exec -C ids --detach <<<'{"argv":["echo","x"],"id":"a"}'
+		rm -f ids/*
+		mkdir "ids/a.$suffix"
+		run pc-exec -C ids --detach <<<'{"argv":["echo","x"],"id":"a"}'
+		[ "$status" -ge 100 ]
+		rm -rf ids/*
+	done
+	[ "$(cat victim)" = keep ]
+	[ "$(id -u)" -eq 0 ] || return 0
+	: >ids/a.lock
+	chown 65534 ids/a.lock
+	run -100 pc-exec -C ids --detach <<<'{"argv":["echo","x"],"id":"a"}'
+	chown 65534 ids
+	run -100 pc-exec -C ids --detach <<<'{"argv":["echo","x"],"id":"b"}'
+	[ "$output" = "pc-exec: ids: not ours alone" ]
+}
+
+@test "pc-exec: half a line in its output is no output; no line at all is passed over" {
+	echo '{"argv":["sleep","60"],"id":"h"}' | pc-exec -C ids --detach
+	wait_until sh -c 'pc-exec -C ids --output h | grep -q pid'
+	at=$(pc-exec -C ids --output h | tail -n 1 | jq .next)
+	printf half >>ids/h.out
+	run -0 pc-exec -C ids --output h --offset "$at" -w 20s echo waited
+	[ "${lines[0]}" = waited ]
+	[ "${lines[1]}" = "{\"next\":$at,\"running\":true}" ]
+	head -c 70000 /dev/zero >>ids/h.out
+	run -0 pc-exec -C ids --output h --offset "$at" --max-bytes 64K -w 20s
+	[ "$output" = "{\"next\":$((at + 65536)),\"running\":true}" ]
+	pc-exec -C ids --kill h
+}
+
+@test "pc-exec: detached, it holds nothing of the caller's" {
+	echo '{"argv":["sleep","60"],"id":"d"}' >r
+	pc-exec -C ids --detach <r 7>kept
+	run ls -l "/proc/$(holder d)/fd"
+	[[ $output == */dev/null* ]]
+	[[ $output != *kept* ]]
+	run ls -l "/proc/$(line d pid)/fd"
+	[[ $output == *pipe:* ]]
+	[[ $output != *kept* ]]
+	pc-exec -C ids --kill d
+}
+
+@test "pc-exec: --kill ends a pc-exec that is stopped, and what it had begun" {
+	: >pids
+	tree yes >tree.sh
+	echo '{"argv":["sh","tree.sh"],"id":"a","graceMs":100}' | pc-exec -C ids --detach
+	wait_until sh -c '[ $(wc -l <pids) -eq 3 ]'
+	kill -STOP "$(holder a)"
+	run -0 pc-exec -C ids --kill a -t 100ms
+	wait_until gone
+	[ -z "$(ls ids)" ]
+}
+
+@test "pc-exec: what it may not kill is left, and said, not waited for" {
+	[ "$(id -u)" -eq 0 ] || skip "needs root to make such a program"
+	d=$(mktemp -d /tmp/pc-exec-test.XXXXXX)
+	cp "$(realpath "$(command -v pc-exec)")" "$d/pc-exec"
+	cp "$(command -v setpriv)" "$d/be-root"
+	chmod 4755 "$d/be-root"
+	chmod 755 "$d"
+	mkfifo -m 666 "$d/pid"
+	cat "$d/pid" >pids 3>&- &
+	run -7 timeout -s KILL 20 setpriv --reuid 65534 --regid 65534 --clear-groups sh -c "cd $d && exec ./pc-exec" <<-R
+	{"argv":["sh","-c","./be-root --reuid 0 --regid 0 --clear-groups sh -c 'exec 1>&- 2>&-; echo \$\$ >$d/pid; exec sleep 60' & wait_for() { cat /proc/\$!/status | grep -q 'Uid:.0'; }; until wait_for; do :; done; exit 7"],"graceMs":100,"lifeline":false}
+	R
+	pids+=("$(cat pids)")
+	rm -rf "$d"
+	[ "$(report | jq .left)" = true ]
+	kill -0 "$(cat pids)"
+}
+
+@test "pc-exec: without /proc what left its group is left, and said" {
+	mkdir root
+	cp "$TOP/bin/static/pc-tools" root/
+	cp "$(command -v busybox)" root/
+	run -3 timeout -s KILL 20 bwrap --bind root / --dev /dev --unshare-pid --die-with-parent /pc-tools pc-exec \
+	    <<<'{"argv":["/busybox","sh","-c","/busybox sleep 60 & /busybox setsid /busybox sh -c \": >ready; exec /busybox sleep 61\" & until [ -e ready ]; do :; done; exit 3"],"graceMs":100,"lifeline":false}'
+	[ "$(report | jq .left)" = true ]
+	run -3 timeout -s KILL 20 bwrap --bind root / --dev /dev --unshare-pid --die-with-parent /pc-tools pc-exec \
+	    <<<'{"argv":["/busybox","sh","-c","/busybox sleep 60 & exit 3"],"graceMs":100,"lifeline":false}'
+	[ "$(report | jq .left)" = null ]
+}
+
+@test "pc-exec: killed at any call, --kill leaves no file and no process" {
+	echo '{"argv":["sh","-c","setsid sleep 61 & exec sleep 62"],"id":"k"}' >r
+	n=0
+	for call in $(tr ' ' '\n' <<<'openat fcntl utimensat pipe2 clone close read write setsid prctl getppid rt_sigprocmask signalfd4 dup2 execve ftruncate newfstatat wait4 poll'); do
+		for when in 1 2 3 4; do
+			timeout -s KILL 1 strace -qq -f -o /dev/null -e "inject=$call:signal=KILL:when=$when" \
+			    pc-exec -C ids --detach <r >/dev/null 2>&1 3>&- &
+			tracer=$!
+			# Whether it was hit, or began: it is ended, and all of it.
+			wait_until sh -c "[ -e ids/k.out ] || ! kill -0 $tracer 2>/dev/null"
+			status=0
+			pc-exec -C ids --kill k 2>/dev/null || status=$?
+			echo "$call $when: $status"
+			[ "$status" -le 1 ]
+			wait "$tracer" || :
+			pc-exec -C ids --kill k 2>/dev/null || :
+			[ -z "$(ls ids 2>/dev/null)" ]
+			n=$((n + 1))
+		done
+	done
+	[ "$n" -ge 70 ]
+	mark=$(printf 'PC_EXEC_ID=%x-%x-k' "$(stat -c %d ids)" "$(stat -c %i ids)")
+	! grep -lsz "^$mark\$" /proc/[0-9]*/environ
+}
+
+@test "pc-exec: a request over many lines, with more behind it, and one of 4 MiB" {
+	printf '{\n\t"argv" : [ "cat" ] ,\r\n "lifeline":false,\n "stdin": "a}\\"{"\n}\n\nmore {"argv":1}\n' >r
+	run -0 pc-exec <r
+	[ "${lines[0]}" = 'a}"{' ]
+	head -c 4000000 /dev/zero | tr '\0' x >text
+	{ printf '{"argv":["cat"],"lifeline":false,"stdin":"'; cat text; printf '"}'; } >r
+	pc-exec <r | head -c 4000000 | cmp - text
+	# Who does not read its input misses nothing else.
+	sed 's/"cat"/"true"/' r | pc-exec >/dev/null
+}
+
+@test "pc-exec: 50 MB as lines, to a reader that stops: bounded memory, all of it" {
+	echo '{"argv":["head","-c","50000000","/dev/zero"],"lines":true,"lifeline":false}' >r
+	sh -c 'echo $$ >pid; exec pc-exec <r' 3>&- | {
+		dd bs=1 count=1 of=/dev/null status=none
+		pid=$(cat pid)
+		wait_until sh -c "a=\$(cat /proc/$pid/io); sleep 0.1; [ \"\$a\" = \"\$(cat /proc/$pid/io)\" ]"
+		awk '/VmHWM/ { print $2 }' "/proc/$pid/status" >memory
+		{ printf '{'; cat; } | jq -r 'select(.stdout).stdout' | tr -dc '\0' | wc -c >count
+	}
+	[ "$(cat count)" -eq 50000000 ]
+	[ "$(cat memory)" -lt "$([ -n "${ASAN_OPTIONS-}" ] && echo 60000 || echo 6000)" ]
 }
