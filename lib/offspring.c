@@ -99,8 +99,10 @@ add_children(struct family *f)
 	snprintf(name, sizeof(name), "task/%ld/children", (long)getpid());
 	if (read_proc(getpid(), name, &list))
 		for (p = list.data; (one.pid = (pid_t)strtol(p, &end, 10)) > 0;
-		    p = end)
+		    p = end) {
+			one.group = getpgid(one.pid);
 			buf_add(&f->all, &one, sizeof(one));
+		}
 	buf_free(&list);
 }
 

@@ -490,6 +490,7 @@ read_to_end() {
 	exec 9>&-
 	wait_until sh -c '[ $(wc -l <told) -ge 3 ]'
 	ended "$pid" 137
+	cat told
 	[ "$(sort told | tr '\n' ' ')" = 'main other same ' ]
 	# Who ends when told has no KILL: no part of the grace is waited for.
 	echo '{"argv":["sh","-c","setsid sleep 60 & echo $! >pids; exit 4"],"graceMs":60000,"lifeline":false}' >r
