@@ -30,7 +30,8 @@
 #include "program.h"
 #include "runner.h"
 
-#define REPORT_MS 1000	/* for it, when our reader may be gone */
+#define REPORT_MS	1000	/* for it, when our reader may be gone */
+#define REPORT_ROOM	4096	/* kept for it on a disk that gets full */
 
 static const char help[] =
 "usage: pc-exec [-C DIR] [--detach] < REQUEST\n"
@@ -384,6 +385,7 @@ become(void)
 static _Noreturn void
 run_detached(struct command *c, int dir, int started)
 {
+	static const char kept[REPORT_ROOM];
 	struct runner_io io = { .lifeline = -1, .spool = true };
 	char mark[EXECDIR_MARK_SIZE];
 	struct runner_end end;
@@ -391,6 +393,7 @@ run_detached(struct command *c, int dir, int started)
 
 	(void)setsid();
 	io.asked = claim_id(dir, c->id);
+	(void)!pwrite(io.asked, kept, sizeof(kept), 0);
 	execdir_mark(dir, c->id, io.mark = mark);
 	io.out = io.err = execdir_spool(dir, c->id);
 	if (io.out == -1)
@@ -410,8 +413,11 @@ run_detached(struct command *c, int dir, int started)
 		end = (struct runner_end){ .status = EXIT_LATER };
 		buf_add_str(&end.error, strerror(errno));
 	}
-	/* A full disk may have taken half a line. */
-	(void)report(c, &end, io.out, end.lost > 0, -1);
+	/* A full disk may have taken half a line; what we kept is enough. */
+	if (report(c, &end, io.out, end.lost > 0, -1) == -1) {
+		(void)!ftruncate(io.asked, 0);
+		(void)report(c, &end, io.out, true, -1);
+	}
 	exit(EXIT_YES);
 }
 

@@ -117,7 +117,7 @@ compare(const void *a, const void *b)
 static bool
 descends(const struct family *f, const struct relative *one)
 {
-	struct relative parent;
+	struct relative parent = { .pid = 0 };
 	const struct relative *all;
 	size_t n, steps;
 

@@ -316,7 +316,11 @@ read_to_end() {
 	mount -t tmpfs -o size=128k,mode=700 tmpfs ids
 	echo '{"argv":["sh","-c","head -c 500000 /dev/zero; echo >&2; : >done"],"id":"f"}' | pc-exec -C ids --detach
 	wait_until test -e done
+	# Before anything is read, which makes room.
+	wait_until sh -c 'tail -n 1 ids/f.out | grep -q exit'
+	[ "$(tail -n 1 ids/f.out | jq '.exit == 0 and .lostBytes > 100000')" = true ]
 	wait_until read_to_end f
+	pc-exec -C ids --kill f
 	umount ids
 }
 
@@ -486,9 +490,9 @@ read_to_end() {
 	pids+=("$pid")
 	exec 9>line
 	cat r >&9
-	wait_until sh -c '[ $(wc -l <ready) -eq 3 ]'
+	wait_until sh -c '[ "$(cat ready 2>/dev/null | wc -l)" -eq 3 ]'
 	exec 9>&-
-	wait_until sh -c '[ $(wc -l <told) -ge 3 ]'
+	wait_until sh -c '[ "$(cat told 2>/dev/null | wc -l)" -ge 3 ]'
 	ended "$pid" 137
 	cat told
 	[ "$(sort told | tr '\n' ' ')" = 'main other same ' ]
