@@ -651,12 +651,8 @@ serve(struct runner *r)
 static int
 open_signals(void)
 {
-	struct sigaction plain = { .sa_handler = SIG_DFL };
 	sigset_t set;
 
-	/* Where it was ignored children would vanish without a status. */
-	sigemptyset(&plain.sa_mask);
-	sigaction(SIGCHLD, &plain, NULL);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);

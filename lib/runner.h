@@ -34,6 +34,7 @@ struct runner_io {
 };
 
 /*
+ * CHLD must not be ignored: children would end without a status.
  * From here on TERM, INT, HUP and CHLD are blocked, and seen by it alone, and
  * the working folder is the command's.  0 with *end, also when the command could not be run (126, 127);
  * -1 with errno.

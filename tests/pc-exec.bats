@@ -94,9 +94,9 @@ holder() {
 # idle PID - it has not been awake while we looked
 idle() {
 	local before after
-	before=$(grep ^voluntary "/proc/$1/status")
+	before=$(cat "/proc/$1/schedstat")
 	sleep 0.7
-	after=$(grep ^voluntary "/proc/$1/status")
+	after=$(cat "/proc/$1/schedstat")
 	echo "$1: $before, $after"
 	[ "$before" = "$after" ]
 }
@@ -578,6 +578,29 @@ os.execvp(sys.argv[1], sys.argv[1:])' "$@" <r
 		[ ! -e ids/one.lock ] || pc-exec -C ids --kill one
 		[ -z "$(ls ids)" ]
 	done
+}
+
+@test "pc-exec: an id whose file goes while it is claimed has one holder" {
+	mkfifo go1 go2
+	pc-exec -C ids <<<'{"id":"n","lifeline":false,"argv":["sh","-c",": >up1; read x <go1"]}' 3>&- &
+	first=$!
+	pids+=("$first")
+	wait_until test -e up1
+	# The second has opened the file, and takes its lock when the first has
+	# removed it.
+	strace -qq -o trace -e trace=openat,fcntl -e inject=fcntl:delay_enter=1000000:when=1 \
+	    pc-exec -C ids <<<'{"id":"n","lifeline":false,"argv":["sh","-c",": >up2; read x <go2"]}' 3>&- &
+	second=$!
+	pids+=("$second")
+	wait_until grep -q n.lock trace
+	echo >go1
+	ended "$first"
+	[ -z "$(ls ids)" ]
+	wait_until test -e up2
+	run -1 pc-exec -C ids <<<'{"id":"n","lifeline":false,"argv":["true"]}'
+	echo >go2
+	ended "$second"
+	[ -z "$(ls ids)" ]
 }
 
 @test "pc-exec: files in a folder that are not what they should be are refused" {
