@@ -5,6 +5,7 @@
  * environment of another process; whatever the program starts ends with it,
  * and it ends when the channel does, at its deadline, or by --kill.
  */
+#include <sys/auxv.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -677,6 +678,10 @@ put_own_sum(struct buf *out)
 	uint8_t sum[SHA256_SIZE];
 	char hex[SHA256_HEX_SIZE];
 
+	/* Without /proc, the name that we were executed by. */
+	if (fd == -1)
+		fd = open((const char *)getauxval(AT_EXECFN),
+		    O_RDONLY | O_CLOEXEC);
 	if (fd != -1 && sha256_fd(fd, sum) == 0) {
 		sha256_hex(sum, hex);
 		put_text(out, "sha256", hex);
