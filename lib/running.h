@@ -34,6 +34,13 @@ struct run {
 __attribute__((format(printf, 2, 3)))
 char *run_text(struct run *r, const char *format, ...);
 
+/*
+ * What is made between the two is given back: for what a long run does again
+ * and again.
+ */
+struct fields_memory run_scratch(struct run *r);
+void run_give_back(struct run *r, struct fields_memory before);
+
 /* A string of JSON; null for what is not UTF-8. */
 const char *run_quoted(struct run *r, const char *text);
 
