@@ -31,7 +31,8 @@ struct agent {
 	struct lines lines;
 	struct output out, err;
 	bool told;		/* to end */
-	bool started, ended;
+	bool ended;
+	bool reported;		/* its end, by its pc-exec */
 	int status;
 	int64_t told_at, heard_at, ping_at;
 	/* polling */
@@ -52,13 +53,12 @@ take_said(struct agent *a, const struct said *s)
 	buf_add_span(&a->out.lines, s->out);
 	buf_add_span(&a->err.lines, s->err);
 	if (s->pid >= 0) {
-		a->started = true;
 		run_event(r, "agent", "started", "\"pid\":%lld,"
 		    "\"startedAt\":%s", (long long)s->pid,
 		    run_quoted(r, s->started));
 	}
 	if (s->ended && !a->ended) {
-		a->ended = true;
+		a->ended = a->reported = true;
 		a->status = (int)s->status;
 		run_event(r, "agent", "ended", "\"status\":%d,\"signal\":%d,"
 		    "\"timedOut\":%s,\"lostBytes\":%lld", (int)s->status,
@@ -500,7 +500,7 @@ tell_to_end(struct agent *a, int64_t now)
 	exec_words(r, &w);
 	words_add(r, &w, "--kill");
 	words_add(r, &w, ID);
-	(void)run_words(r, &e, &w);
+	a->reported = run_words(r, &e, &w) == 0;
 	a->ended = true;
 	a->status = 128 + r->tasks.stop;
 	return 0;
@@ -613,6 +613,7 @@ run_command(struct run *r)
 	if (result == 0)
 		result = attend(&a);
 	flush(&a);
+	r->agent_left = !a.reported && !r->o->dry;
 	task_drop(&r->tasks, &a.exec);
 	r->tasks.outputs[0] = r->tasks.outputs[1] = NULL;
 	output_close(&a.out);

@@ -22,6 +22,7 @@ struct run {
 	char *queue;
 	bool queue_is_scratch;	/* on a tmpfs: it may not be shared by execs */
 	bool ready;		/* our tools are there */
+	bool agent_left;	/* its end was not seen: it may go on */
 	bool finishing;		/* what was begun is being ended */
 	int stops_before;	/* signals, when that began */
 	struct bridge *bridge;	/* NULL: no API, or not yet */
