@@ -46,6 +46,7 @@ LIBSRC   = $(sort $(wildcard lib/*.c))
 LIBS_pc-forward = -lcurl
 LIBS_pc-tarsync = -ltar -lz
 # What a tool's own file would be too long for.
+PARTS_pc-exec = cmd/exec_output.o cmd/exec_probe.o
 PARTS_pc-file = cmd/file_change.o cmd/file_common.o cmd/file_put.o \
 	   cmd/file_read.o
 PARTS_pc-tarsync = cmd/progress.o cmd/tarsync_common.o cmd/tarsync_pack.o \

@@ -5,36 +5,26 @@
  * environment of another process; whatever the program starts ends with it,
  * and it ends when the channel does, at its deadline, or by --kill.
  */
-#include <sys/auxv.h>
-#include <sys/inotify.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <linux/magic.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "cli.h"
-#include "clock.h"
+#include "exec.h"
 #include "execdir.h"
 #include "id.h"
+#include "init.h"
 #include "io.h"
 #include "process.h"
 #include "program.h"
 #include "runner.h"
-#include "sha256.h"
 
 #define LINE_ROOM	65536		/* the longest line of ID.out fits */
-#define LOOK_MS		500		/* whether a killed one is still there */
-#define POLL_MS		50		/* where nothing notifies */
-#define END_MS		2000		/* for COMMAND, when output has come */
 
 static const char help[] =
 "usage: pc-exec [-C DIR] [--detach] < REQUEST\n"
@@ -81,17 +71,6 @@ static const struct option options[] = {
 	{ "version", no_argument, NULL, 'V' },
 	{ "wait", required_argument, NULL, 'w' },
 	{ NULL, 0, NULL, 0 }
-};
-
-enum mode { MODE_RUN, MODE_BECOME, MODE_DETACH, MODE_INIT, MODE_KILL, MODE_OUTPUT,
-	MODE_PROBE };
-
-struct options {
-	enum mode mode;
-	const char *dir, *id, *scratch;
-	char **command;		/* NULL: none */
-	int64_t wait_ms, kill_ms;
-	uint64_t offset, max_bytes;
 };
 
 static void
@@ -261,8 +240,8 @@ make_above(const char *path)
 	free(copy);
 }
 
-static int
-open_dir(const struct options *o, bool make)
+int
+exec_open_dir(const struct options *o, bool make)
 {
 	const char *path = o->dir != NULL ? o->dir : getenv("PC_EXEC_DIR");
 	char usual[64];
@@ -327,7 +306,7 @@ run(const struct options *o)
 	read_request(&c, 65536);
 	io.lifeline = lifeline_fd(&c);
 	if (c.id != NULL) {
-		dir = open_dir(o, true);
+		dir = exec_open_dir(o, true);
 		(void)claim_id(dir, c.id);
 		execdir_mark(dir, c.id, io.mark = mark);
 	}
@@ -418,7 +397,7 @@ detach(const struct options *o)
 		cli_fail_errno("random numbers");
 	if (c.id == NULL)
 		c.id = made;
-	dir = open_dir(o, true);
+	dir = exec_open_dir(o, true);
 	if (pipe2(ends, O_CLOEXEC) == -1 || (pid = fork()) == -1)
 		cli_fail_errno("fork");
 	if (pid == 0) {
@@ -440,200 +419,10 @@ detach(const struct options *o)
 	return EXIT_YES;
 }
 
-/* --- its output ------------------------------------------------------------- */
-
-struct asking {
-	const struct options *o;
-	int dir, file, events;
-	pid_t pid;		/* of COMMAND; 0 when there is none left */
-	int64_t deadline;
-	off_t size;
-};
-
-/* A descriptor that tells when the file grows; -1 where there is none. */
-static int
-watch_file(int file)
-{
-	char path[64];
-	int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
-	if (fd != -1 && inotify_add_watch(fd, path, IN_MODIFY) == -1) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
-static bool
-has_grown(struct asking *a)
-{
-	struct stat st;
-
-	if (fstat(a->file, &st) == 0)
-		a->size = st.st_size;
-	return a->size > (off_t)a->o->offset;
-}
-
-static bool
-command_ended(struct asking *a)
-{
-	if (a->pid > 0 && waitpid(a->pid, NULL, WNOHANG) != 0)
-		a->pid = 0;
-	return a->pid == 0;
-}
-
-/* COMMAND's end is CHLD, which is let through here only. */
-static void
-wait_a_little(struct asking *a, const sigset_t *unblocked)
-{
-	struct pollfd p = { .fd = a->events, .events = POLLIN };
-	int64_t now = clock_mono_ms();
-	int64_t ms = a->events != -1 ? LOOK_MS : POLL_MS;
-	struct timespec ts;
-	char events[4096];
-
-	if (a->deadline - now < ms)
-		ms = a->deadline > now ? a->deadline - now : 0;
-	ts = (struct timespec){ ms / 1000, ms % 1000 * 1000000 };
-	if (ppoll(&p, 1, &ts, unblocked) > 0)
-		(void)!read(a->events, events, sizeof(events));
-}
-
-/*
- * Until there is output, the command has ended, COMMAND has, or the time is
- * up.  Whether the command still ran before the file's size was looked at.
- */
-static bool
-wait_output(struct asking *a, const sigset_t *unblocked)
-{
-	bool command = a->pid > 0, running;
-
-	for (;;) {
-		running = execdir_is_running(a->dir, a->o->id, true);
-		if (has_grown(a) || !running || cli_stop ||
-		    (command ? command_ended(a) :
-		    clock_mono_ms() >= a->deadline))
-			return running;
-		wait_a_little(a, unblocked);
-	}
-}
-
-static void
-note_child(int signo)
-{
-	(void)signo;
-}
-
-/* It writes to our stdout: all it has to say comes before ours. */
-static void
-start_command(struct asking *a)
-{
-	struct sigaction sa = { .sa_handler = note_child };
-	sigset_t set, none;
-
-	sigemptyset(&sa.sa_mask);
-	sigaction(SIGCHLD, &sa, NULL);
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	if ((a->pid = fork()) == -1)
-		cli_fail_errno("fork");
-	if (a->pid > 0)
-		return;
-	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
-	execvp(a->o->command[0], a->o->command);
-	cli_fail(errno == ENOENT ? 127 : 126, a->o->command[0],
-	    strerror(errno));
-}
-
-static void
-end_command(struct asking *a)
-{
-	int64_t until = clock_mono_ms() + END_MS;
-
-	if (!command_ended(a))
-		kill(a->pid, SIGTERM);
-	while (!command_ended(a)) {
-		if (clock_mono_ms() >= until)
-			kill(a->pid, SIGKILL);
-		poll(NULL, 0, 2);
-	}
-}
-
-/* Prints whole lines from the offset on: the offset after them. */
-static uint64_t
-print_lines(struct asking *a)
-{
-	uint64_t offset = a->o->offset;
-	size_t room = a->o->max_bytes;
-	struct buf text = { 0 };
-	char *p, *end;
-	ssize_t n;
-
-	if (a->size <= (off_t)offset)
-		return offset;
-	if ((uint64_t)a->size - offset < room)
-		room = (size_t)((uint64_t)a->size - offset);
-	if ((p = buf_reserve(&text, room)) == NULL)
-		cli_fail_errno(a->o->id);
-	do
-		n = pread(a->file, p, room, (off_t)offset);
-	while (n == -1 && errno == EINTR);
-	if (n == -1)
-		cli_fail_errno(a->o->id);
-	if ((end = memrchr(p, '\n', (size_t)n)) != NULL) {
-		cli_out((struct span){ p, (size_t)(end + 1 - p) });
-		offset += (uint64_t)(end + 1 - p);
-	}
-	buf_free(&text);
-	return offset;
-}
-
-static int
-show_output(const struct options *o)
-{
-	struct asking a = { .o = o, .pid = 0 };
-	struct buf line = { 0 };
-	sigset_t unblocked;
-	uint64_t next;
-	bool running;
-
-	a.dir = open_dir(o, false);
-	if ((a.file = execdir_read(a.dir, o->id)) == -1)
-		cli_fail(errno == ENOENT ? EXIT_NO : EXIT_NEVER, o->id,
-		    errno == ENOENT ? "no such id" : strerror(errno));
-	cli_catch_stop(&unblocked);
-	sigdelset(&unblocked, SIGCHLD);
-	a.events = watch_file(a.file);
-	a.deadline = clock_mono_ms() + o->wait_ms;
-	/* What was read before need not be kept; not every system can. */
-	if (o->offset >= 4096)
-		(void)fallocate(a.file, FALLOC_FL_PUNCH_HOLE |
-		    FALLOC_FL_KEEP_SIZE, 0, (off_t)(o->offset & ~4095ULL));
-	if (o->command != NULL)
-		start_command(&a);
-	running = wait_output(&a, &unblocked);
-	end_command(&a);
-	next = print_lines(&a);
-	buf_add_str(&line, "{\"next\":");
-	buf_add_int(&line, (int64_t)next);
-	/* What is left when it has ended may be half a line. */
-	buf_add_str(&line, running || (next < (uint64_t)a.size &&
-	    next > o->offset) ? ",\"running\":true}\n" :
-	    ",\"running\":false}\n");
-	cli_out(buf_span(&line));
-	buf_free(&line);
-	return EXIT_YES;
-}
-
 static int
 kill_id(const struct options *o)
 {
-	switch (execdir_kill(open_dir(o, false), o->id, o->kill_ms)) {
+	switch (execdir_kill(exec_open_dir(o, false), o->id, o->kill_ms)) {
 	case EXECDIR_ENDED:
 		return EXIT_YES;
 	case EXECDIR_NONE:
@@ -641,94 +430,6 @@ kill_id(const struct options *o)
 	default:
 		cli_fail_errno(o->id);
 	}
-}
-
-/* --- what there is ---------------------------------------------------------- */
-
-/* The folder of a tmpfs that we may write to, where a publish is cheapest. */
-static const char *
-find_tmpfs(void)
-{
-	static const char *const usual[] = { "/dev/shm", "/run", "/tmp" };
-	struct statfs fs;
-	size_t i;
-
-	for (i = 0; i < sizeof(usual) / sizeof(usual[0]); i++)
-		if (statfs(usual[i], &fs) == 0 && fs.f_type == TMPFS_MAGIC &&
-		    access(usual[i], W_OK | X_OK) == 0)
-			return usual[i];
-	return NULL;
-}
-
-static void
-put_text(struct buf *out, const char *key, const char *text)
-{
-	json_put_key(out, key);
-	if (text != NULL && utf8_is_valid(span_of(text)))
-		json_put_string(out, span_of(text));
-	else
-		buf_add_str(out, "null");
-}
-
-/* Of this very program, so that a caller knows whether it is the right one. */
-static void
-put_own_sum(struct buf *out)
-{
-	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	uint8_t sum[SHA256_SIZE];
-	char hex[SHA256_HEX_SIZE];
-
-	/* Without /proc, the name that we were executed by. */
-	if (fd == -1)
-		fd = open((const char *)getauxval(AT_EXECFN),
-		    O_RDONLY | O_CLOEXEC);
-	if (fd != -1 && sha256_fd(fd, sum) == 0) {
-		sha256_hex(sum, hex);
-		put_text(out, "sha256", hex);
-	} else {
-		put_text(out, "sha256", NULL);
-	}
-	io_close(fd);
-}
-
-/* A folder of our own there, or NULL. */
-static char *
-make_scratch(const char *tmpfs, const char *name)
-{
-	char *path;
-	int fd;
-
-	if (tmpfs == NULL || name == NULL ||
-	    asprintf(&path, "%s/%s", tmpfs, name) == -1)
-		return NULL;
-	if ((fd = execdir_open(path, true)) != -1) {
-		close(fd);
-		return path;
-	}
-	free(path);
-	return NULL;
-}
-
-static int
-probe(const struct options *o)
-{
-	const char *tmpfs = find_tmpfs();
-	char *cwd = getcwd(NULL, 0), *scratch = make_scratch(tmpfs, o->scratch);
-	struct buf out = { 0 };
-
-	buf_add_char(&out, '{');
-	put_text(&out, "version", PC_VERSION);
-	put_own_sum(&out);
-	put_text(&out, "cwd", cwd);
-	put_text(&out, "home", getenv("HOME"));
-	put_text(&out, "tmpfs", tmpfs);
-	put_text(&out, "scratch", scratch);
-	buf_add_str(&out, "}\n");
-	cli_out(buf_span(&out));
-	buf_free(&out);
-	free(cwd);
-	free(scratch);
-	return EXIT_YES;
 }
 
 int
@@ -746,15 +447,15 @@ main(int argc, char *argv[])
 	case MODE_DETACH:
 		return detach(&o);
 	case MODE_INIT:
-		if ((status = runner_init(o.command)) == -1)
+		if ((status = init_run(o.command)) == -1)
 			cli_fail_errno("fork");
 		return status;
 	case MODE_KILL:
 		return kill_id(&o);
 	case MODE_OUTPUT:
-		return show_output(&o);
+		return exec_output(&o);
 	case MODE_PROBE:
-		return probe(&o);
+		return exec_probe(&o);
 	default:
 		return run(&o);
 	}

@@ -44,7 +44,4 @@ int runner_run(const struct command *c, const struct runner_io *io,
 void runner_put_report(struct buf *out, const struct command *c,
     const struct runner_end *end);
 
-/* Process 1: reaps, until TERM or INT, or until argv (may be NULL) has ended. */
-int runner_init(char *const argv[]);
-
 #endif
