@@ -314,8 +314,11 @@ run(const struct options *o)
 		cli_fail_errno("running");
 	if (dir != -1)
 		execdir_forget(dir, c.id);
-	/* Output that nobody got is no success. */
-	if (report(&c, &end, STDOUT_FILENO, !c.lines) == -1 && end.status == 0)
+	/* Output that nobody got is no success; nobody would get a report. */
+	if (end.unread && end.status == 0)
+		cli_fail(EXIT_LATER, "stdout", "its reader has gone");
+	if (!end.unread && report(&c, &end, STDOUT_FILENO, !c.lines) == -1 &&
+	    end.status == 0)
 		cli_fail(EXIT_LATER, "stdout", strerror(errno));
 	return end.status;
 }

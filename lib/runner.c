@@ -52,6 +52,7 @@ struct runner {
 	struct stream streams[2];
 	struct output out, err;
 	bool reader_gone;
+	bool hurry;		/* nobody waits for a slow reader any more */
 	int64_t deadline, kill_at, last_at, idle_at;	/* -1: never */
 };
 
@@ -341,14 +342,16 @@ write_input(struct runner *r)
 static void
 tell_to_end(struct runner *r, enum runner_cause cause)
 {
+	r->hurry = r->hurry || cause != RUNNER_DEADLINE;
 	if (r->stage != STAGE_RUN) {
 		/* Told twice: no more grace. */
-		if (cause == RUNNER_KILLED)
+		if (r->stage == STAGE_END && cause == RUNNER_KILLED)
 			r->kill_at = clock_mono_ms();
 		return;
 	}
 	r->end->cause = cause;
 	r->stage = STAGE_END;
+	r->deadline = -1;
 	r->kill_at = clock_mono_ms() + r->c->grace_ms;
 	offspring_signal(r->group, SIGTERM);
 }
@@ -385,6 +388,7 @@ advance(struct runner *r, int64_t now)
 
 	if (r->stage == STAGE_RUN && r->pid == 0) {
 		r->stage = STAGE_END;
+		r->deadline = -1;
 		r->kill_at = now + r->c->grace_ms;
 		if (!alone && !r->c->background)
 			offspring_signal(r->group, SIGTERM);
@@ -393,7 +397,6 @@ advance(struct runner *r, int64_t now)
 	    r->c->background && r->end->cause == RUNNER_ITSELF))) {
 		r->stage = STAGE_LAST;
 		r->kill_at = -1;
-		r->deadline = -1;
 		r->last_at = now + (alone ? LAST_MS : LEFT_MS);
 	}
 	if (r->stage == STAGE_END && now >= r->kill_at) {
@@ -452,10 +455,11 @@ static bool
 is_done(const struct runner *r, int64_t now)
 {
 	bool read_all = r->streams[0].from == -1 && r->streams[1].from == -1;
+	bool written = output_pending(&r->out) == 0 &&
+	    output_pending(&r->err) == 0;
 
 	return r->stage == STAGE_LAST && (read_all || now >= r->last_at) &&
-	    ((output_pending(&r->out) == 0 && output_pending(&r->err) == 0) ||
-	    (r->end->cause == RUNNER_CLOSED && now >= r->last_at));
+	    (written || r->reader_gone || (r->hurry && now >= r->last_at));
 }
 
 static int
@@ -530,10 +534,8 @@ serve(struct runner *r)
 		if (is_done(r, now))
 			return 0;
 		if (r->stage == STAGE_RUN && r->deadline != -1 &&
-		    now >= r->deadline) {
+		    now >= r->deadline)
 			tell_to_end(r, RUNNER_DEADLINE);
-			r->deadline = -1;
-		}
 		if (r->stage == STAGE_LAST && now >= r->last_at)
 			r->last_at = now + LAST_MS;	/* a slow reader */
 		look_if_idle(r, now);
@@ -586,6 +588,7 @@ runner_run(const struct command *c, const struct runner_io *io,
 		put_started(&r);
 		result = serve(&r);
 	}
+	end->unread = r.reader_gone || output_pending(&r.out) > 0;
 	io_close(r.in);
 	io_close(r.streams[0].from);
 	io_close(r.streams[1].from);

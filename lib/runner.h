@@ -21,6 +21,7 @@ struct runner_end {
 	enum runner_cause cause;
 	struct buf error;	/* why it could not be run; or empty */
 	uint64_t lost;		/* bytes of output that could not be stored */
+	bool unread;		/* output was given up: nobody reads */
 	bool skipped;		/* what `unless` names is there */
 };
 

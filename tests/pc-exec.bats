@@ -387,3 +387,27 @@ read_to_end() {
 	[ "$(wc -l <pids)" -eq 300 ]
 	gone
 }
+
+@test "pc-exec: a reader that has gone, or never reads, does not keep it: it ends, and quietly" {
+	# Gone while there is more to write than a pipe has room for.
+	echo '{"argv":["head","-c","3000000","/dev/zero"],"lifeline":false}' >r
+	sh -c 'echo $$ >pids; exec pc-exec <r' 3>&- | head -c 1 >/dev/null
+	wait_until gone
+	# Never reads; the channel's end, or a signal, is enough.
+	for way in TERM close; do
+		mkfifo "out$way" "line$way"
+		sh -c 'echo $$ >pids; exec pc-exec' <"line$way" >"out$way" 3>&- &
+		exec 8<>"out$way" 9<>"line$way"
+		echo '{"argv":["head","-c","3000000","/dev/zero"]}' >&9
+		wait_until test -s pids
+		wait_until sh -c "grep -q '^State:.S' /proc/\$(cat pids)/status"
+		if [ $way = TERM ]; then
+			kill "$(cat pids)"
+		else
+			exec 9>&-
+		fi
+		wait_until gone
+		exec 8<&- 9>&-
+		: >pids
+	done
+}
