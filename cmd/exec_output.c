@@ -70,7 +70,8 @@ wait_a_little(struct asking *a, const sigset_t *unblocked)
 	struct timespec ts;
 	char events[4096];
 
-	if (a->deadline - now < ms)
+	/* With a COMMAND its end is waited for, whatever the time. */
+	if (a->pid == 0 && a->deadline - now < ms)
 		ms = a->deadline > now ? a->deadline - now : 0;
 	ts = (struct timespec){ ms / 1000, ms % 1000 * 1000000 };
 	if (ppoll(&p, 1, &ts, unblocked) > 0)

@@ -53,19 +53,32 @@ open_file(int dir, const char *id, const char *suffix, int flags)
 	return -1;
 }
 
+/* Removed by the one who had it before, who held it until then. */
+static bool
+is_removed(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
 int
 execdir_claim(int dir, const char *id)
 {
-	int fd = open_file(dir, id, ".lock", O_RDWR | O_CREAT), saved;
+	int fd;
 
-	if (fd == -1)
-		return -1;
-	if (recordlock_take(fd) == 0 && futimens(fd, NULL) == 0)
-		return fd;
-	saved = errno;
-	close(fd);
-	errno = saved;
-	return -1;
+	for (;;) {
+		fd = open_file(dir, id, ".lock", O_RDWR | O_CREAT);
+		if (fd == -1)
+			return -1;
+		if (recordlock_take(fd) == -1 || futimens(fd, NULL) == -1) {
+			io_close(fd);
+			return -1;
+		}
+		if (!is_removed(fd))
+			return fd;
+		close(fd);
+	}
 }
 
 int
@@ -134,11 +147,19 @@ execdir_kill(int dir, const char *id, int64_t kill_ms)
 	if (fd == -1)
 		return errno == ENOENT ? EXECDIR_NONE : EXECDIR_STUCK;
 	result = recordlock_stop(fd, kill_ms, &pid);
+	/*
+	 * While its files are removed id is ours, or whoever runs it anew
+	 * would lose his.
+	 */
+	if (result == 0 && recordlock_take(fd) == -1) {
+		if (errno != EAGAIN)
+			result = -1;
+	} else if (result == 0 && !is_removed(fd)) {
+		if ((result = kill_left(dir, id)) == 0)
+			execdir_forget(dir, id);
+	}
 	io_close(fd);
-	if (result == -1 || kill_left(dir, id) == -1)
-		return EXECDIR_STUCK;
-	execdir_forget(dir, id);
-	return EXECDIR_ENDED;
+	return result == 0 ? EXECDIR_ENDED : EXECDIR_STUCK;
 }
 
 void

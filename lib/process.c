@@ -95,8 +95,12 @@ process_default_signals(void)
 int
 process_signals(void)
 {
+	struct sigaction plain = { .sa_handler = SIG_DFL };
 	sigset_t set;
 
+	/* Whoever ignores CHLD has nobody to wait for. */
+	sigemptyset(&plain.sa_mask);
+	sigaction(SIGCHLD, &plain, NULL);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
