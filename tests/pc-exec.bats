@@ -144,7 +144,8 @@ gone() {
 @test "pc-exec: the program starts with a session of its own and plain signals" {
 	run -0 request '"argv":["sh","-c","grep -E ^Sig.[gb]lk:\\|^SigIgn:\\|^SigBlk: /proc/self/status; ls -l /proc/self/fd | wc -l; ps -o sid= -p $$; echo $$"]'
 	grep -q 'SigBlk:.*0000000000000000' <<<"$output"
-	grep -q 'SigIgn:.*0000000000000000' <<<"$output"
+	# 32 and 33 are libc's own; what make starts has them ignored.
+	grep -qE 'SigIgn:.*(0{16}|0{7}180000000)$' <<<"$output"
 	[ "$(sed -n 4p <<<"$output" | tr -d ' ')" = "$(sed -n 5p <<<"$output")" ]
 	# Nothing of ours is open in it: what we were started with is.
 	[ "$(sed -n 3p <<<"$output")" -eq "$(sh -c 'ls -l /proc/self/fd | wc -l')" ]
