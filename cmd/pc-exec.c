@@ -24,6 +24,7 @@
 #include "exec.h"
 #include "execdir.h"
 #include "id.h"
+#include "init.h"
 #include "io.h"
 #include "output.h"
 #include "process.h"
@@ -510,7 +511,7 @@ main(int argc, char *argv[])
 	case MODE_DETACH:
 		return detach(&o);
 	case MODE_INIT:
-		if ((status = runner_init(o.command)) == -1)
+		if ((status = init_run(o.command)) == -1)
 			cli_fail_errno("fork");
 		return status;
 	case MODE_KILL:

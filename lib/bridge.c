@@ -346,7 +346,8 @@ start_host(struct bridge *b)
 {
 	struct wordlist allow = { NULL, 0, 0 }, forward = { NULL, 0, 0 };
 	struct run *r = b->r;
-	int ends[2];
+	struct fields_memory before = run_scratch(r);
+	int ends[2], result = -1;
 
 	task_init(&b->allow, "pc-allow", NULL, NULL);
 	task_init(&b->forward, "pc-forward", read_forward, b);
@@ -357,13 +358,15 @@ start_host(struct bridge *b)
 	allow_words(r, &allow);
 	forward_words(r, &forward);
 	if (pipe2(ends, O_CLOEXEC) == -1)
-		return run_fail_errno(r, "pipe");
-	if (run_start_local(r, &b->allow, &allow, -1, ends[1], false) == -1) {
+		(void)run_fail_errno(r, "pipe");
+	else if (run_start_local(r, &b->allow, &allow, -1, ends[1],
+	    false) == -1)
 		io_close(ends[0]);
-		return -1;
-	}
-	return run_start_local(r, &b->forward, &forward, ends[0], -1,
-	    true);
+	else
+		result = run_start_local(r, &b->forward, &forward, ends[0],
+		    -1, true);
+	run_give_back(r, before);
+	return result;
 }
 
 int
@@ -441,9 +444,11 @@ drain_words(struct bridge *b, struct wordlist *w)
 static int
 open_channel(struct bridge *b)
 {
+	struct fields_memory before = run_scratch(b->r);
 	struct wordlist w = { NULL, 0, 0 };
 	struct task *t = &b->channel;
 	int64_t now = clock_mono_ms();
+	int result;
 
 	task_init(t, "relay", read_channel, b);
 	lines_free(&b->from_channel);
@@ -454,18 +459,21 @@ open_channel(struct bridge *b)
 	b->ping_at = now + BRIDGE_PING_MS;
 	b->opened++;
 	drain_words(b, &w);
-	if (run_put_request(b->r, &t->to, &w) == -1)
-		return -1;
+	result = run_put_request(b->r, &t->to, &w);
 	(void)bridge_put_held(b, &t->to);
 	/* The end of the ids; then what is to be echoed, and what is unsaid. */
 	buf_add_str(&t->to, "\n\n");
 	bridge_put_unpublished(b, &t->to);
-	return run_start_exec(b->r, t, EXEC_BECOME, -1, -1);
+	if (result == 0)
+		result = run_start_exec(b->r, t, EXEC_BECOME, -1, -1);
+	run_give_back(b->r, before);
+	return result;
 }
 
 static void
 close_channel(struct bridge *b, const char *why)
 {
+	struct fields_memory before = run_scratch(b->r);
 	int64_t now = clock_mono_ms();
 	struct task *t = &b->channel;
 	char *said = run_last_lines(b->r, (struct span){ t->tail,
@@ -474,6 +482,7 @@ close_channel(struct bridge *b, const char *why)
 	run_event(b->r, "relay", "lost", "\"reason\":\"%s\",\"status\":%d,"
 	    "\"said\":%s", why, t->ended ? t->status : -1,
 	    run_quoted(b->r, said));
+	run_give_back(b->r, before);
 	task_drop(&b->r->tasks, t);
 	b->reopen_at = now + b->backoff_ms;
 	b->backoff_ms = 2 * b->backoff_ms < BACKOFF_MAX_MS ?

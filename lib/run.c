@@ -177,6 +177,9 @@ finish(struct run *r, bool synced)
 {
 	r->finishing = true;
 	r->stops_before = r->tasks.stops;
+	/* Its files are to be as it has left them, and its calls answered. */
+	if (r->agent_left)
+		(void)end_left(r);
 	if (r->bridge != NULL) {
 		r->phase = "stop";
 		bridge_stop(r->bridge);

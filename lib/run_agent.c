@@ -31,7 +31,8 @@ struct agent {
 	struct lines lines;
 	struct output out, err;
 	bool told;		/* to end */
-	bool started, ended;
+	bool ended;
+	bool reported;		/* its end, by its pc-exec */
 	int status;
 	int64_t told_at, heard_at, ping_at;
 	/* polling */
@@ -52,13 +53,12 @@ take_said(struct agent *a, const struct said *s)
 	buf_add_span(&a->out.lines, s->out);
 	buf_add_span(&a->err.lines, s->err);
 	if (s->pid >= 0) {
-		a->started = true;
 		run_event(r, "agent", "started", "\"pid\":%lld,"
 		    "\"startedAt\":%s", (long long)s->pid,
 		    run_quoted(r, s->started));
 	}
 	if (s->ended && !a->ended) {
-		a->ended = true;
+		a->ended = a->reported = true;
 		a->status = (int)s->status;
 		run_event(r, "agent", "ended", "\"status\":%d,\"signal\":%d,"
 		    "\"timedOut\":%s,\"lostBytes\":%lld", (int)s->status,
@@ -331,8 +331,10 @@ poll_words(struct agent *a, struct wordlist *w)
 static int
 start_poll(struct agent *a)
 {
+	struct fields_memory before = run_scratch(a->r);
 	struct wordlist w = { NULL, 0, 0 };
 	struct task *t = &a->exec;
+	int result;
 
 	poll_words(a, &w);
 	task_init(t, "poll", read_exec, a);
@@ -341,14 +343,16 @@ start_poll(struct agent *a)
 	    a->r->bridge->line_max : LINE_MAX_BYTES };
 	a->polled = false;
 	a->poll_until = clock_mono_ms() + POLL_SECONDS * 1000 + POLL_SLACK_MS;
-	if (run_put_request(a->r, &t->to, &w) == -1)
-		return -1;
+	result = run_put_request(a->r, &t->to, &w);
 	if (a->recover && a->r->bridge != NULL) {
 		(void)bridge_put_held(a->r->bridge, &t->to);
 		buf_add_char(&t->to, '\n');
 	}
 	t->finish = true;
-	return run_start_exec(a->r, t, EXEC_BECOME, -1, -1);
+	if (result == 0)
+		result = run_start_exec(a->r, t, EXEC_BECOME, -1, -1);
+	run_give_back(a->r, before);
+	return result;
 }
 
 static int64_t
@@ -359,11 +363,23 @@ backoff(unsigned failures)
 	return ms < BACKOFF_MAX_MS ? ms : BACKOFF_MAX_MS;
 }
 
+static void
+tell_lost(struct agent *a)
+{
+	struct fields_memory before = run_scratch(a->r);
+	char *said = run_last_lines(a->r, (struct span){ a->exec.tail,
+	    a->exec.tail_len }, 2, 400);
+
+	run_event(a->r, "relay", "lost", "\"reason\":\"%s\",\"status\":%d,"
+	    "\"said\":%s", a->exec.ended ? "ended" : "silent", a->exec.ended ?
+	    a->exec.status : -1, run_quoted(a->r, said));
+	run_give_back(a->r, before);
+}
+
 static int
 tend_poll(struct agent *a, int64_t now)
 {
 	struct run *r = a->r;
-	char *said;
 
 	a->exec.paused = false;
 	if (a->exec.pid > 0 && now < a->poll_until)
@@ -380,11 +396,7 @@ tend_poll(struct agent *a, int64_t now)
 		task_drop(&r->tasks, &a->exec);
 		return a->ended ? 0 : start_poll(a);
 	}
-	said = run_last_lines(r, (struct span){ a->exec.tail,
-	    a->exec.tail_len }, 2, 400);
-	run_event(r, "relay", "lost", "\"reason\":\"%s\",\"status\":%d,"
-	    "\"said\":%s", a->exec.ended ? "ended" : "silent", a->exec.ended ?
-	    a->exec.status : -1, run_quoted(r, said));
+	tell_lost(a);
 	if (++a->failures > FAILURES_MAX) {
 		a->ended = true;
 		a->status = RUN_STATUS_LATER;
@@ -415,9 +427,11 @@ read_reports(struct task *t, struct span bytes)
 static int
 start_answers(struct bridge *b)
 {
+	struct fields_memory before = run_scratch(b->r);
 	struct wordlist w = { NULL, 0, 0 };
 	struct run *r = b->r;
 	struct task *t = &b->answer;
+	int result;
 
 	task_init(t, "answer", read_reports, b);
 	lines_free(&b->from_answer);
@@ -429,12 +443,14 @@ start_answers(struct bridge *b)
 	words_add(r, &w, "-m");
 	words_add(r, &w, run_text(r, "%llu",
 	    (unsigned long long)r->c->limits.body));
-	if (run_put_request(r, &t->to, &w) == -1)
-		return -1;
+	result = run_put_request(r, &t->to, &w);
 	buf_add_span(&t->to, buf_span(&b->waiting));
 	buf_reset(&b->waiting, b->waiting.cap);
 	t->finish = true;
-	return run_start_exec(r, t, EXEC_BECOME, -1, -1);
+	if (result == 0)
+		result = run_start_exec(r, t, EXEC_BECOME, -1, -1);
+	run_give_back(r, before);
+	return result;
 }
 
 static int
@@ -484,7 +500,7 @@ tell_to_end(struct agent *a, int64_t now)
 	exec_words(r, &w);
 	words_add(r, &w, "--kill");
 	words_add(r, &w, ID);
-	(void)run_words(r, &e, &w);
+	a->reported = run_words(r, &e, &w) == 0;
 	a->ended = true;
 	a->status = 128 + r->tasks.stop;
 	return 0;
@@ -597,6 +613,7 @@ run_command(struct run *r)
 	if (result == 0)
 		result = attend(&a);
 	flush(&a);
+	r->agent_left = !a.reported && !r->o->dry;
 	task_drop(&r->tasks, &a.exec);
 	r->tasks.outputs[0] = r->tasks.outputs[1] = NULL;
 	output_close(&a.out);

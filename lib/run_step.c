@@ -36,6 +36,22 @@ run_text(struct run *r, const char *format, ...)
 	return copy;
 }
 
+struct fields_memory
+run_scratch(struct run *r)
+{
+	struct fields_memory before = r->memory;
+
+	r->memory = (struct fields_memory){ .first = NULL };
+	return before;
+}
+
+void
+run_give_back(struct run *r, struct fields_memory before)
+{
+	fields_free(&r->memory);
+	r->memory = before;
+}
+
 const char *
 run_quoted(struct run *r, const char *text)
 {

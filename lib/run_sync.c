@@ -501,10 +501,15 @@ feed_pieces(struct run *r, const char *file, struct task *near)
 	ssize_t n;
 
 	do {
+		struct fields_memory before = run_scratch(r);
 		struct buf bytes = { 0 };
 
-		if ((n = fetch_piece(r, file, offset, &bytes)) == -1)
+		n = fetch_piece(r, file, offset, &bytes);
+		run_give_back(r, before);
+		if (n == -1) {
+			buf_free(&bytes);
 			return -1;
+		}
 		offset += (uint64_t)n;
 		buf_add_span(&near->to, buf_span(&bytes));
 		buf_free(&bytes);

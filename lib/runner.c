@@ -648,21 +648,6 @@ serve(struct runner *r)
 	}
 }
 
-static int
-open_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGCHLD);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) == -1)
-		return -1;
-	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-}
-
 static bool
 is_needless(const struct command *c)
 {
@@ -692,7 +677,7 @@ runner_run(const struct command *c, const struct runner_io *io,
 	*end = (struct runner_end){ .status = 0 };
 	if ((end->skipped = is_needless(c)))
 		return 0;
-	if ((r.signals = open_signals()) == -1)
+	if ((r.signals = process_signals()) == -1)
 		return -1;
 	offspring_adopt();
 	output_open(&r.out, io->out);
@@ -770,68 +755,4 @@ runner_put_report(struct buf *out, const struct command *c,
 	if (c->id != NULL)
 		put_text(out, "id", span_of(c->id));
 	buf_add_str(out, "}\n");
-}
-
-/* --- process 1 -------------------------------------------------------------- */
-
-static pid_t
-start_plain(char *const argv[])
-{
-	pid_t pid = fork();
-
-	if (pid != 0)
-		return pid;
-	(void)setsid();
-	process_default_signals();
-	execvp(argv[0], argv);
-	_exit(errno == ENOENT ? 127 : 126);
-}
-
-/* Ends every other process there is, which only process 1 may do. */
-static void
-end_all(void)
-{
-	int64_t until = clock_mono_ms() + COMMAND_GRACE_MS;
-
-	if (getpid() != 1)
-		return;
-	kill(-1, SIGTERM);
-	while (waitpid(-1, NULL, WNOHANG) != -1 && clock_mono_ms() < until)
-		poll(NULL, 0, 10);
-	kill(-1, SIGKILL);
-	while (waitpid(-1, NULL, 0) != -1)
-		continue;
-}
-
-int
-runner_init(char *const argv[])
-{
-	int signals = open_signals(), status;
-	struct signalfd_siginfo info;
-	struct pollfd p = { .fd = signals, .events = POLLIN };
-	pid_t main_pid = 0, pid;
-
-	if (signals == -1)
-		return -1;
-	offspring_adopt();
-	if (argv != NULL && (main_pid = start_plain(argv)) == -1)
-		return -1;
-	for (;;) {
-		while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-			if (pid == main_pid) {
-				end_all();
-				return WIFSIGNALED(status) ? 128 +
-				    WTERMSIG(status) : WEXITSTATUS(status);
-			}
-		(void)poll(&p, 1, -1);
-		if (read(signals, &info, sizeof(info)) !=
-		    (ssize_t)sizeof(info) || info.ssi_signo == SIGCHLD)
-			continue;
-		if (main_pid > 0) {
-			kill(main_pid, (int)info.ssi_signo);
-			continue;
-		}
-		end_all();
-		return 0;
-	}
 }

@@ -34,10 +34,9 @@ struct runner_io {
 };
 
 /*
- * CHLD must not be ignored: children would end without a status.
  * From here on TERM, INT, HUP and CHLD are blocked, and seen by it alone, and
- * the working folder is the command's.  0 with *end, also when the command could not be run (126, 127);
- * -1 with errno.
+ * the working folder is the command's.  0 with *end, also when the command
+ * could not be run (126, 127); -1 with errno.
  */
 int runner_run(const struct command *c, const struct runner_io *io,
     struct runner_end *end);
@@ -45,8 +44,5 @@ int runner_run(const struct command *c, const struct runner_io *io,
 /* Appends the report: one line of JSON. */
 void runner_put_report(struct buf *out, const struct command *c,
     const struct runner_end *end);
-
-/* Process 1: reaps, until TERM or INT, or until argv (may be NULL) has ended. */
-int runner_init(char *const argv[]);
 
 #endif

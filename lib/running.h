@@ -22,6 +22,7 @@ struct run {
 	char *queue;
 	bool queue_is_scratch;	/* on a tmpfs: it may not be shared by execs */
 	bool ready;		/* our tools are there */
+	bool agent_left;	/* its end was not seen: it may go on */
 	bool finishing;		/* what was begun is being ended */
 	int stops_before;	/* signals, when that began */
 	struct bridge *bridge;	/* NULL: no API, or not yet */
@@ -33,6 +34,13 @@ struct run {
 /* Formatted text that lives as long as the run; NULL and a failure noted. */
 __attribute__((format(printf, 2, 3)))
 char *run_text(struct run *r, const char *format, ...);
+
+/*
+ * What is made between the two is given back: for what a long run does again
+ * and again.
+ */
+struct fields_memory run_scratch(struct run *r);
+void run_give_back(struct run *r, struct fields_memory before);
 
 /* A string of JSON; null for what is not UTF-8. */
 const char *run_quoted(struct run *r, const char *text);

@@ -20,17 +20,7 @@
 int
 tasks_open(struct tasks *all)
 {
-	sigset_t set;
-
-	*all = (struct tasks){ .first = NULL };
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGCHLD);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) == -1)
-		return -1;
-	all->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	*all = (struct tasks){ .signals = process_signals() };
 	return all->signals == -1 ? -1 : 0;
 }
 

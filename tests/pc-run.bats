@@ -477,3 +477,30 @@ stopped_writing() {
 	cat rss
 	awk '{ if ($1 > 16000) exit 1 }' rss
 }
+
+@test "pc-run: into a chroot with nothing in it; our file is put there by a command" {
+	[ "$(id -u)" -eq 0 ] || skip "chroot needs root"
+	start_api
+	mkdir box W
+	echo one >W/a
+	cat >run.json <<-JSON
+	{"channel":{"argv":["chroot","$PWD/box"]},"state":"$PWD/state",
+	"workspace":{"local":"W","remote":"/work"},
+	"api":{"url":"$API"},
+	"tools":{"local":"$STATIC","remote":"/pc-tools",
+	"copy":["sh","-c","cp '{local}' '$PWD/box{remote}'"]}}
+	JSON
+	run_here /pc-tools pc-enqueue GET /api/agents/me
+	[ "$status" -eq 0 ]
+	[[ $output == *Ada* ]]
+	run_here /pc-tools pc-file rename a b
+	[ "$status" -eq 0 ]
+	[ "$(ls W)" = b ]
+	[ "$(ls -A box)" = $'pc-tools\nwork' ]
+	# A command that puts something else there is found out.
+	jq '.tools.copy = ["sh","-c","echo \"#!/bin/false\" >'"$PWD"'/box/pc-tools"]' run.json >r && mv r run.json
+	echo other >box/pc-tools
+	run_here /pc-tools pc-file list .
+	[ "$status" -eq 100 ]
+	[[ $stderr == "pc-run: /pc-tools: not our file, after tools.copy has put it there" ]]
+}

@@ -51,7 +51,7 @@ tree() {
 }
 
 @test "static: small, no interpreter, nothing dynamic" {
-	[ "$(stat -c %s "$file")" -le 400000 ]
+	[ "$(stat -c %s "$file")" -le 440000 ]
 	run -0 readelf -lW "$file"
 	[[ $output != *INTERP* ]]
 	[[ $output != *DYNAMIC* ]]

@@ -25,7 +25,8 @@ import lock
 import sync
 from procs import Failed, Group, cpu_seconds, rss_kib, switches
 import whole
-from ways import BUILD, Ours, Peer, Run, Straight, Tunnel
+from ways import (BUILD, Delayed, Ours, Peer, Run, SlowExec, Straight,
+                  Tunnel)
 
 TMPFS = "/dev/shm"
 DISK = "/var/tmp"
@@ -162,6 +163,25 @@ class Bench:
         self.results["whole"] = self.attempt(
             "whole runs", whole.measure, 3 * self.plan.rounds + 1,
             20 if self.plan.quick else whole.AT_ONCE)
+
+    def link_figures(self):
+        """A GET's median with slow links and slow execs, us."""
+        found = self.results["links"] = {}
+        for way in (Delayed("25 ms each way", 25),
+                    Delayed("75 ms each way", 75),
+                    SlowExec("150 ms more for an exec", 0.15)):
+            progress(f"pc-run over ssh, {way.name}")
+            api = self.group.start([os.path.join(BUILD, "api")],
+                                   stdout=subprocess.PIPE)
+            try:
+                url = "http://127.0.0.1:" + self.group.first_line(api, "api")
+                if self.attempt(way.name, self.start_way, way, url):
+                    one = self.attempt(way.name, measure, way, "get1", 3)
+                    if one:
+                        found[way.name] = one["us"]["p50"]
+            finally:
+                way.stop()
+                self.group.stop()
 
     def lock_figures(self):
         progress("the lock")
@@ -368,6 +388,18 @@ def way_goals(ways):
                statistics.median(rates) >= 0.4)
 
 
+def link_goals(results):
+    for name, us in results.get("links", {}).items():
+        if name[0] in "27":
+            trip = 2000 * int(name.split()[0])
+            yield (f"pc-run over ssh: a GET's median, {name}",
+                   f"{us / 1000:.1f} ms = {us / trip:.3f} of a round trip",
+                   "at most 1.05", us <= 1.05 * trip)
+        else:
+            yield (f"  pc-run over ssh: a GET's median, {name}",
+                   f"{us / 1000:.2f} ms", "", None)
+
+
 def queue_goals(results):
     for parent, queue in results.get("queue", {}).items():
         for what, costs in queue.items():
@@ -439,6 +471,7 @@ def print_report(bench):
     print_goals([*way_goals(ways), *queue_goals(results),
                  *gateway_goals(results, plan.waiting),
                  *lock_goals(results), *sync.goals(results.get("sync", {})),
+                 *link_goals(results),
                  *whole.goals(results.get("whole"))])
     if bench.skipped:
         print("\nCould not be run:\n")
@@ -474,6 +507,7 @@ def main():
     bench.gateway_figures()
     bench.lock_figures()
     bench.whole_figures()
+    bench.link_figures()
     bench.sync_figures()
     bench.results["skipped"] = bench.skipped
     with open(os.path.join(BUILD, "results.json"), "w",

@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 
 from procs import Failed, Group, family, wait_for
@@ -188,8 +189,12 @@ class Run(Tunnel):
                       file)
         return path
 
+    def reach(self, port):
+        """The port by which the server is reached."""
+        return port
+
     def start(self, api_url):
-        config = self.config(self.channel(self.make_server()),
+        config = self.config(self.channel(self.reach(self.make_server())),
                              api={"url": api_url},
                              limits={"depth": 1024, "inFlight": 64})
         run = self.group.start(
@@ -207,6 +212,32 @@ class Run(Tunnel):
                             f"ControlPath={self.path('mux')}", "x"],
                            capture_output=True, check=False)
         super().stop()
+
+
+class Delayed(Run):
+    """The same over a link that takes ms each way."""
+
+    def __init__(self, name, ms):
+        super().__init__(name)
+        self.ms = ms
+
+    def reach(self, port):
+        link = self.group.start(
+            [sys.executable, os.path.join(HERE, "delay.py"), str(port),
+             str(self.ms)], stdout=subprocess.PIPE)
+        return int(self.group.first_line(link, "delay.py"))
+
+
+class SlowExec(Run):
+    """The same with so many seconds more for every exec."""
+
+    def __init__(self, name, seconds):
+        super().__init__(name)
+        self.seconds = seconds
+
+    def channel(self, port):
+        return ["sh", "-c", f'sleep {self.seconds}; exec "$@"', "sh",
+                *super().channel(port)]
 
 
 class Peer(Way):

@@ -498,11 +498,11 @@ def check_left(place):
             raise Wrong(f"left in the runtime folder: {names}")
 
 
-def check_workspace(place, status):
+def check_workspace(place, name):
     with open(os.path.join(place.local, "mine"), encoding="utf-8") as file:
         if file.read() != "the host's\n":
             raise Wrong("the host's file has changed")
-    if status == 0 and not os.path.exists(
+    if f"{name}." in place.text("out") and not os.path.exists(
             os.path.join(place.local, "theirs")):
         raise Wrong("what the agent made did not come back")
 
@@ -550,7 +550,7 @@ def play_at(place, number, lasting, api, fault):
         raise Wrong(f"more than it should say: {said}")
     check_calls(place, api, name)
     check_left(place)
-    check_workspace(place, status)
+    check_workspace(place, name)
     return status
 
 
