@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "beneath.h"
+#include "copy.h"
 #include "io.h"
 #include "json.h"
 #include "mode.h"
@@ -60,7 +61,11 @@ link_is_inside(struct span path, struct span target)
 static int
 refuse(struct receive *r, const char *reason)
 {
-	return fault_input(r->private->f, r->private->member.name, reason);
+	struct span name = r->private->member.name;
+
+	/* "./" is nothing when it is trimmed. */
+	return fault_input(r->private->f, name.n > 0 ? name :
+	    tar_fault_member(r->tar), reason);
 }
 
 static int
@@ -148,7 +153,17 @@ note_mode(struct receive *r, struct span path, unsigned mode, bool implied)
 
 /* --- parents --- */
 
-/* Makes the folders on the way that no member has named yet. */
+static int
+count_member(struct receive *r)
+{
+	return ++r->members > r->limits.members ?
+	    refuse(r, "over the limit of members") : 0;
+}
+
+/*
+ * Makes the folders on the way that no member has named yet, as far as there
+ * is nothing else.  0, or -1 with f.
+ */
 static int
 make_parents(struct receive *r, struct span path)
 {
@@ -160,12 +175,16 @@ make_parents(struct receive *r, struct span path)
 	for (part.n = 1; part.n < path.n; part.n++) {
 		if (path.p[part.n] != '/')
 			continue;
-		if ((dir = beneath_parent(k->tree, part, &name)) == -1)
-			return -1;
-		if (mkdirat(dir, name, 01700 | r->folder_mode) == 0) {
-			if (note_mode(r, part, r->folder_mode, true) == -1)
-				return -1;
-		} else if (errno != EEXIST) {
+		dir = beneath_parent(k->tree, part, &name);
+		if (dir == -1 && (errno == ENOTDIR || errno == ELOOP))
+			return 0;
+		if (dir == -1)
+			return fail(r);
+		if (mkdirat(dir, name, 01700 | r->folder_mode) == -1) {
+			if (errno != EEXIST)
+				return fail(r);
+		} else if (count_member(r) == -1 ||
+		    note_mode(r, part, r->folder_mode, true) == -1) {
 			return -1;
 		}
 	}
@@ -181,9 +200,8 @@ parent_of(struct receive *r, const char **name)
 	int dir = beneath_parent(k->tree, path, name);
 
 	if (dir == -1 && errno == ENOENT) {
-		if (make_parents(r, path) == -1 && errno != ENOTDIR &&
-		    errno != ELOOP)
-			return fail(r);
+		if (make_parents(r, path) == -1)
+			return -1;
 		dir = beneath_parent(k->tree, path, name);
 	}
 	if (dir == -1 && (errno == ENOTDIR || errno == ELOOP))
@@ -413,18 +431,15 @@ open_staged(struct receive *r, struct stat *st)
 	return fd;
 }
 
+/* Holes stay holes. */
 static int
-copy_staged(struct receive *r, int from, int to, struct sha256 *sum)
+copy_staged(struct receive *r, int from, int to, struct entry *e)
 {
-	char block[CHUNK];
-	ssize_t n;
-
-	while ((n = io_read_full(from, block, sizeof(block))) > 0) {
-		sha256_add(sum, block, (size_t)n);
-		if (io_write_all(to, block, (size_t)n) == -1)
-			return fail(r);
-	}
-	return n == -1 ? fail(r) : 0;
+	if (copy_data(from, to, e->size) == -1 || (r->sums &&
+	    (lseek(from, 0, SEEK_SET) == -1 ||
+	    sha256_fd(from, e->sha256) == -1)))
+		return fail(r);
+	return set_mtime(r, to, e->mtime_ns);
 }
 
 /* Each name is a file of its own. */
@@ -432,7 +447,6 @@ static int
 receive_hard_link(struct receive *r)
 {
 	const struct tar_member *m = &r->private->member;
-	struct sha256 sum;
 	struct entry e;
 	struct stat st;
 	int from = open_staged(r, &st), to, got;
@@ -446,17 +460,11 @@ receive_hard_link(struct receive *r)
 	}
 	entry_of(m, &e);
 	entry_from_stat(&e, &st);
-	sha256_init(&sum);
-	got = copy_staged(r, from, to, &sum);
-	if (got == 0)
-		got = set_mtime(r, to, e.mtime_ns);
+	got = copy_staged(r, from, to, &e);
 	io_close(from);
 	if (close(to) == -1 && got == 0)
 		got = fail(r);
-	if (got == -1)
-		return -1;
-	sha256_end(&sum, e.sha256);
-	return note_entry(r, &e);
+	return got == -1 ? -1 : note_entry(r, &e);
 }
 
 /* --- a delta's own members --- */
@@ -522,6 +530,8 @@ note_deleted(struct receive *r, struct span path)
 	enum path_fault bad = path_check(path, r->limits.name,
 	    r->limits.depth);
 
+	if (path.n == 0)
+		return refuse(r, path_fault_text(bad));
 	if (bad != PATH_OK)
 		return fault_input(k->f, path, path_fault_text(bad));
 	if (scope_is_git_lock(path))
@@ -531,8 +541,8 @@ note_deleted(struct receive *r, struct span path)
 	if (k->last_deleted.len > 0 &&
 	    path_compare(buf_span(&k->last_deleted), path) >= 0)
 		return fault_input(k->f, path, "deletions out of order");
-	if (++r->members > r->limits.members)
-		return refuse(r, "over the limit of members");
+	if (count_member(r) == -1)
+		return -1;
 	buf_reset(&k->last_deleted, ENTRY_PATH_MAX);
 	buf_add_span(&k->last_deleted, path);
 	buf_add_span(&k->deleted, path);
@@ -578,8 +588,8 @@ check_member(struct receive *r)
 	bad = path_check(m->name, r->limits.name, r->limits.depth);
 	if (bad != PATH_OK)
 		return refuse(r, path_fault_text(bad));
-	if (++r->members > r->limits.members)
-		return refuse(r, "over the limit of members");
+	if (count_member(r) == -1)
+		return -1;
 	if (path_is_below(m->name, span_of(SCOPE_RUNTIME)))
 		return refuse(r, "below " SCOPE_RUNTIME);
 	if (scope_is_git_lock(m->name)) {
