@@ -30,7 +30,8 @@ plan_open(struct plan *p)
 
 	p->tree = beneath_open(p->root);
 	p->staged = beneath_open(p->new);
-	if (p->tree == NULL || p->staged == NULL ||
+	p->folders = modes_open(p->modes);
+	if (p->tree == NULL || p->staged == NULL || p->folders == NULL ||
 	    fstat(p->root, &st) == -1)
 		return fault_system(p->f, span_of("."));
 	p->device = st.st_dev;
@@ -42,6 +43,7 @@ plan_free(struct plan *p)
 {
 	beneath_free(p->tree);
 	beneath_free(p->staged);
+	modes_free(p->folders);
 	buf_free(&p->way);
 }
 
@@ -260,32 +262,17 @@ plan_delete(struct plan *p, struct manifest *before, struct manifest *after)
 
 /* --- what comes --- */
 
-int
-plan_staged_mode(struct plan *p, struct span path, const struct stat *staged,
-    unsigned *mode, bool *implied)
+bool
+plan_staged_mode(const struct plan *p, struct span path,
+    const struct stat *staged, unsigned *mode)
 {
-	char name[BENEATH_PATH_MAX];
-	struct folder_mode m;
-	ssize_t n;
+	struct folder_mode m = { .implied = false };
 
 	*mode = staged->st_mode & 0777;
-	*implied = false;
-	/* With the sticky bit, the file of modes knows; the last one holds. */
-	if (!(staged->st_mode & 01000))
-		return 0;
-	if (lseek(p->modes, 0, SEEK_SET) == -1)
-		return fault_system(p->f, path);
-	while ((n = io_read_full(p->modes, &m, sizeof(m))) ==
-	    (ssize_t)sizeof(m)) {
-		if (m.path_len > sizeof(name) || io_read_full(p->modes, name,
-		    m.path_len) != (ssize_t)m.path_len)
-			break;
-		if (span_equal(path, (struct span){ name, m.path_len })) {
-			*mode = m.mode;
-			*implied = m.implied != 0;
-		}
-	}
-	return n == -1 ? fault_system(p->f, path) : 0;
+	/* With the sticky bit, the file of modes knows. */
+	if ((staged->st_mode & 01000) && modes_find(p->folders, path, &m))
+		*mode = m.mode;
+	return !m.implied;
 }
 
 /* Entries that are not the archive's to replace, below a folder. */
@@ -301,17 +288,22 @@ refuse_excluded(struct plan *p, struct span path)
 	return held == -1 ? fault_system(p->f, path) : 0;
 }
 
-/* A folder where the target has one: only its mode. */
+/*
+ * A folder where the target has one: only its mode, and before what is in it,
+ * since who opens the folder gives the old mode back before this one is set.
+ * One that no member named keeps the mode it has there.
+ */
 static int
 put_folder(struct plan *p, struct span path, const struct stat *staged,
     const struct stat *there)
 {
-	/* With the sticky bit, the file of modes knows. */
-	if ((staged->st_mode & 01000) ||
-	    (staged->st_mode & 0777) == (there->st_mode & 07777))
+	unsigned mode;
+
+	if (!plan_staged_mode(p, path, staged, &mode) ||
+	    mode == (there->st_mode & 07777))
 		return 0;
 	return plan_open_parent(p, path) == -1 ? -1 :
-	    add_step(p, STEP_MODE, path, staged->st_mode & 0777);
+	    add_step(p, STEP_MODE, path, mode);
 }
 
 /* 1 when it moved with all that is below it, 0, -1. */
@@ -320,7 +312,6 @@ put_entry(struct plan *p, struct walk_entry *e, bool empty)
 {
 	struct stat there;
 	unsigned mode;
-	bool implied;
 	int got = empty ? 0 : look(p, e->path, &there);
 
 	if (got == -1)
@@ -328,10 +319,7 @@ put_entry(struct plan *p, struct walk_entry *e, bool empty)
 	if (e->type == WALK_DIR) {
 		if (got == 1 && S_ISDIR(there.st_mode))
 			return put_folder(p, e->path, &e->st, &there);
-		if (got == 1 && plan_staged_mode(p, e->path, &e->st, &mode,
-		    &implied) == -1)
-			return -1;
-		if (got == 1 && implied)
+		if (got == 1 && !plan_staged_mode(p, e->path, &e->st, &mode))
 			return fault_input(p->f, e->path, "is a link, or no "
 			    "folder, and the archive does not replace it");
 	} else if (got == 1 && S_ISDIR(there.st_mode) &&
@@ -344,32 +332,31 @@ put_entry(struct plan *p, struct walk_entry *e, bool empty)
 	return e->type == WALK_DIR;
 }
 
-/* The folders whose modes were put off. */
+/*
+ * The folders that came whole, whose modes were put off.  What had the name
+ * of one, and is none any more, is not meant.
+ */
 static int
 put_modes(struct plan *p, bool empty)
 {
-	char name[BENEATH_PATH_MAX];
 	struct folder_mode m;
-	struct span path;
 	struct stat st;
-	ssize_t n;
+	int got, there;
 
-	if (lseek(p->modes, 0, SEEK_SET) == -1)
-		return fault_system(p->f, span_of("modes"));
-	while ((n = io_read_full(p->modes, &m, sizeof(m))) ==
-	    (ssize_t)sizeof(m)) {
-		if (m.path_len > sizeof(name) || io_read_full(p->modes, name,
-		    m.path_len) != (ssize_t)m.path_len)
-			break;
-		path = (struct span){ name, m.path_len };
-		/* One that no member named keeps the mode it has there. */
-		if (m.implied && !empty && look(p, path, &st) == 1 &&
-		    S_ISDIR(st.st_mode))
+	while ((got = modes_next(p->folders, &m)) == 1) {
+		if ((there = look_in(p, p->staged, m.path, &st)) == -1)
+			return -1;
+		if (there == 0 || !S_ISDIR(st.st_mode) ||
+		    !(st.st_mode & 01000))
 			continue;
-		if (add_step(p, STEP_MODE, path, m.mode) == -1)
+		if (!empty && (there = look(p, m.path, &st)) == -1)
+			return -1;
+		if (!empty && there == 1 && S_ISDIR(st.st_mode))
+			continue;
+		if (add_step(p, STEP_MODE, m.path, m.mode) == -1)
 			return -1;
 	}
-	return n == -1 ? fault_system(p->f, span_of("modes")) : 0;
+	return got == -1 ? fault_system(p->f, span_of("modes")) : 0;
 }
 
 int

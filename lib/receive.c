@@ -10,6 +10,7 @@
 #include "io.h"
 #include "json.h"
 #include "mode.h"
+#include "modes.h"
 #include "pack.h"
 #include "receive.h"
 #include "walk.h"
@@ -137,18 +138,13 @@ note_entry(struct receive *r, const struct entry *e)
 	return k->lines.len < CHUNK ? 0 : flush(r, &k->lines, r->lines);
 }
 
-/* By one write: a kill leaves no half of a record to be gone on from. */
 static int
 note_mode(struct receive *r, struct span path, unsigned mode, bool implied)
 {
-	struct folder_mode m = { .path_len = (uint32_t)path.n,
-	    .mode = (uint16_t)mode, .implied = implied };
-	char record[sizeof(m) + BENEATH_PATH_MAX];
+	struct folder_mode m = { .path = path, .mode = mode,
+	    .implied = implied };
 
-	memcpy(record, &m, sizeof(m));
-	memcpy(record + sizeof(m), path.p, path.n);
-	return io_write_all(r->modes, record, sizeof(m) + path.n) == -1 ?
-	    fail(r) : 0;
+	return modes_add(r->modes, &m) == -1 ? fail(r) : 0;
 }
 
 /* --- parents --- */
@@ -235,26 +231,34 @@ entry_of(const struct tar_member *m, struct entry *e)
 	*e = (struct entry){ .path = m->name, .mode = m->mode & 0777 };
 }
 
-/* The staged folder, new or there already, with the mode it has until then. */
+/*
+ * The staged folder, new or there already, with the mode it has until then.
+ * *later: that one is not the last.
+ */
 static int
-make_folder(struct receive *r, unsigned mode)
+make_folder(struct receive *r, unsigned mode, bool *later)
 {
+	unsigned until = mode | 0700 | (*later ? 01000u : 0);
 	const char *name;
 	struct stat st;
 	int dir = parent_of(r, &name);
 
 	if (dir == -1)
 		return -1;
-	if (mkdirat(dir, name, mode) == 0)
+	if (mkdirat(dir, name, until) == 0)
 		return 0;
 	if (errno != EEXIST ||
 	    fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return fail(r);
-	if (S_ISDIR(st.st_mode))
-		return mode_set_at(dir, name, mode) == -1 ? fail(r) : 0;
+	if (S_ISDIR(st.st_mode)) {
+		/* Once there is a record, only another one takes its place. */
+		*later = *later || (st.st_mode & 01000);
+		until |= st.st_mode & 01000;
+		return mode_set_at(dir, name, until) == -1 ? fail(r) : 0;
+	}
 	if (make_room(r, dir, name) == -1)
 		return -1;
-	return mkdirat(dir, name, mode) == -1 ? fail(r) : 0;
+	return mkdirat(dir, name, until) == -1 ? fail(r) : 0;
 }
 
 static int
@@ -265,7 +269,7 @@ receive_folder(struct receive *r)
 	bool later = (mode & 0700) != 0700;
 	struct entry e;
 
-	if (make_folder(r, mode | 0700 | (later ? 01000 : 0)) == -1 ||
+	if (make_folder(r, mode, &later) == -1 ||
 	    (later && note_mode(r, m->name, mode, false) == -1))
 		return -1;
 	entry_of(m, &e);

@@ -90,6 +90,42 @@ in_R() {
 	done
 }
 
+@test "archives: of a folder's two modes the later holds" {
+	modes() {
+		[ "$(cd R && stat -c %a "${@:2}" | tr '\n' ' ')" = "$1 " ]
+		pc-tarsync diff R/.paperclip-runtime/manifest R
+	}
+	taken 'folder with two modes'
+	modes 755 d
+	taken 'folder with two modes, locked last'
+	modes 555 d
+	taken 'folders after what is in them'
+	modes '775 444 444 755' d e e/g i
+	# One that no member has named keeps what it has there.
+	chmod 700 R/i R/d && chmod 300 R/e
+	archives make 'folders after what is in them' | pc-tarsync unpack -C R
+	modes '775 444 444 700' d e e/g i
+	taken 'locked folder, then file'
+	modes '644 755' d e
+}
+
+@test "archives: a locked folder in a locked folder, as another user" {
+	[ "$(id -u)" = 0 ] || skip "needs root to become another"
+	there=$(mktemp -d /tmp/pc-tarsync.XXXXXX)
+	chmod 755 "$there"
+	cp "$(command -v pc-tarsync)" "$there"
+	archives make 'folders after what is in them' >"$there/x.tar"
+	mkdir "$there/home" && chown 65534:65534 "$there/home"
+	run setpriv --reuid=65534 --regid=65534 --clear-groups \
+	    env -C "$there/home" sh -c \
+	    '../pc-tarsync unpack -C R --no-manifest <../x.tar'
+	modes=$(stat -c %a "$there/home/R/e" "$there/home/R/e/g" | tr '\n' ' ')
+	rm -rf "$there"
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[ "$modes" = '444 444 ' ]
+}
+
 @test "archives: git's locks are passed over, with what is below them" {
 	run -0 --separate-stderr taken 'a lock of git'
 	in_R ./.git ./.git/HEAD

@@ -332,6 +332,20 @@ t.extractall('P', filter='fully_trusted') if hasattr(tarfile, 'data_filter') \
 	same W R
 }
 
+@test "pc-tarsync: a folder that was locked gets its new mode, whatever it is" {
+	for old in 500 300 400 0; do
+		for new in 555 500 400 755; do
+			mkdir -p W/d R/d
+			printf 1 >W/d/f && printf 2 >R/d/g
+			chmod "$new" W/d && chmod "$old" R/d
+			pc-tarsync pack -C W | pc-tarsync unpack -C R
+			[ "$(stat -c %a R/d)" = "$new" ]
+			pc-tarsync diff R/.paperclip-runtime/manifest W
+			chmod 700 W/d R/d && rm -r W R
+		done
+	done
+}
+
 @test "pc-tarsync: the root keeps its mode and its time" {
 	small_tree
 	mkdir R && chmod 711 R

@@ -558,6 +558,13 @@ ACCEPTED = {
     'file, then link': member(b'f', b'x') + link(b'f', b'gone'),
     'folder with two modes': folder(b'd/', 0o555) + member(b'd/f', b'x')
     + folder(b'd/', 0o755),
+    'folder with two modes, locked last': folder(b'd/') + member(b'd/f', b'x')
+    + folder(b'd/', 0o500) + folder(b'd/', 0o555),
+    'folders after what is in them': member(b'd/f', b'x') + folder(b'd/', 0o775)
+    + member(b'e/g/f', b'x') + folder(b'e/g/', 0o444) + folder(b'e/', 0o444)
+    + member(b'i/f', b'x'),
+    'locked folder, then file': folder(b'd/', 0o555) + member(b'd', b'file')
+    + folder(b'e/', 0o555) + member(b'e', b'x') + folder(b'e/'),
     'hard links with ./': folder(b'./') + member(b'./one', b'one\n')
     + hard(b'./two', b'./one'),
     'hard link to a hole': sparse_1_0(b'hole', 1 << 28, runs((1 << 27, 4)),
