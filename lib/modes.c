@@ -85,16 +85,21 @@ by_folder_and_age(const void *a, const void *b)
 	return order != 0 ? order : x->at < y->at ? -1 : x->at > y->at;
 }
 
-/* The record that is next: 1, 0 at the end, -1. */
+/* The record that is next: 1, 0 at the end, -1 (EBADMSG for a part of one). */
 static int
 read_record(struct modes *m, FILE *in, struct place *p)
 {
 	struct record r;
+	size_t n = fread(&r, 1, sizeof(r), in);
 
-	if (fread(&r, sizeof(r), 1, in) != 1 || r.path_len == 0 ||
-	    r.path_len > sizeof(m->path) ||
-	    fread(m->path, r.path_len, 1, in) != 1)
-		return ferror(in) ? -1 : 0;
+	if (n == 0 && feof(in))
+		return 0;
+	if (n < sizeof(r) || r.path_len == 0 || r.path_len > sizeof(m->path) ||
+	    fread(m->path, r.path_len, 1, in) != 1) {
+		if (!ferror(in))
+			errno = EBADMSG;
+		return -1;
+	}
 	locate(p, (struct span){ m->path, r.path_len });
 	p->mode = r.mode;
 	p->implied = r.implied;

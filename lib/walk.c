@@ -364,16 +364,32 @@ walk_has_excluded(int folder, struct span path, const struct scope *s)
 	return r == WALK_FAILED ? -1 : r == WALK_ENTRY;
 }
 
+/* Beyond what can be counted it goes round: different, and no more than that. */
+static int64_t
+count_ns(const struct timespec *t)
+{
+	return (int64_t)((uint64_t)t->tv_sec * 1000000000 +
+	    (uint64_t)t->tv_nsec);
+}
+
 int64_t
 stat_mtime_ns(const struct stat *st)
 {
-	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+	return count_ns(&st->st_mtim);
 }
 
 int64_t
 stat_ctime_ns(const struct stat *st)
 {
-	return (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+	return count_ns(&st->st_ctim);
+}
+
+bool
+stat_mtime_counts(const struct stat *st)
+{
+	/* What tar_pax.c reads. */
+	return st->st_mtim.tv_sec >= -9223372035 &&
+	    st->st_mtim.tv_sec <= 9223372035;
 }
 
 void

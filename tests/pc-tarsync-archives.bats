@@ -118,12 +118,16 @@ in_R() {
 	mkdir "$there/home" && chown 65534:65534 "$there/home"
 	run setpriv --reuid=65534 --regid=65534 --clear-groups \
 	    env -C "$there/home" sh -c \
-	    '../pc-tarsync unpack -C R --no-manifest <../x.tar'
+	    '../pc-tarsync unpack -C R <../x.tar'
 	modes=$(stat -c %a "$there/home/R/e" "$there/home/R/e/g" | tr '\n' ' ')
+	left=$(ls -A "$there/home/R/.paperclip-runtime")
 	rm -rf "$there"
 	echo "$output"
 	[ "$status" -eq 0 ]
+	[ "$output" = \
+	    'pc-tarsync: e/g: cannot be in a manifest; none is stored' ]
 	[ "$modes" = '444 444 ' ]
+	[ "$left" = staging.lock ]
 }
 
 @test "archives: git's locks are passed over, with what is below them" {

@@ -346,6 +346,34 @@ t.extractall('P', filter='fully_trusted') if hasattr(tarfile, 'data_filter') \
 	done
 }
 
+@test "pc-tarsync: a time that nanoseconds cannot count is refused" {
+	mkdir W R && printf x >W/f && printf y >R/g && touch -d @10413792000 W/f R/g
+	[ "$(stat -c %Y W/f)" = 10413792000 ] || skip "the file system has none"
+	for c in pack snapshot; do
+		run -100 --separate-stderr pc-tarsync $c -C W -o out
+		[ "$stderr" = \
+		    'pc-tarsync: f: its time is not between 1678 and 2262' ]
+		[ ! -e out ]
+	done
+	# The last second that can be said, both ways (or as the file system can).
+	for at in 9223372035 -9223372035; do
+		touch -d "@$at" W/f
+		pc-tarsync pack -C W | pc-tarsync unpack -C S
+		[ "$(stat -c %Y S/f)" = "$(stat -c %Y W/f)" ]
+	done
+	# In the way of nobody; but there can be no manifest of it.
+	pc-tarsync pack -C W | pc-tarsync unpack -C R
+	run -0 --separate-stderr pc-tarsync unpack -C R \
+	    < <(cd W && printf z >a && tar -cf - f a)
+	[ "$stderr" = \
+	    'pc-tarsync: g: cannot be in a manifest; none is stored' ]
+	[ "$(cat R/a R/f R/g)" = zxy ]
+	[ ! -e R/.paperclip-runtime/manifest ]
+	[ ! -e R/.paperclip-runtime/staging ]
+	pc-tarsync mirror R M
+	[ "$(stat -c %Y M/g)" = 10413792000 ]
+}
+
 @test "pc-tarsync: the root keeps its mode and its time" {
 	small_tree
 	mkdir R && chmod 711 R
