@@ -95,6 +95,38 @@ cli_fail_errno(const char *object)
 	    object, strerror(error));
 }
 
+/* An object as a string; a NUL in it ends it, which no path has. */
+static const char *
+object_text(struct fault *f)
+{
+	if (f->object.len == 0)
+		return NULL;
+	buf_add_char(&f->object, '\0');
+	return buf_failed(&f->object) ? NULL : f->object.data;
+}
+
+_Noreturn void
+cli_fail_fault(struct fault *f)
+{
+	const char *object = object_text(f);
+
+	switch (f->kind) {
+	case FAULT_INPUT:
+		cli_fail(EXIT_NEVER, object, f->reason);
+	case FAULT_CUT:
+	case FAULT_BUSY:
+		cli_fail(EXIT_LATER, object, f->reason);
+	case FAULT_SYSTEM:
+	case FAULT_NONE:
+		break;
+	}
+	/* What may not be read will not be readable next time. */
+	if (f->error == EACCES || f->error == EPERM)
+		cli_fail(EXIT_NEVER, object, strerror(f->error));
+	errno = f->error;
+	cli_fail_errno(object);
+}
+
 _Noreturn void
 cli_help(const char *text)
 {

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "fault.h"
 #include "record.h"
 
 enum {
@@ -34,6 +35,9 @@ _Noreturn void cli_fail(int status, const char *object, const char *reason);
 
 /* The same with strerror(errno); 111, except 100 for what stays wrong. */
 _Noreturn void cli_fail_errno(const char *object);
+
+/* The same of what stopped a long operation. */
+_Noreturn void cli_fail_fault(struct fault *f);
 
 /*
  * What -h prints is the synopsis and a line an option; a wrong command line

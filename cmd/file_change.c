@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "beneath.h"
@@ -12,6 +11,7 @@
 #include "file.h"
 #include "io.h"
 #include "put.h"
+#include "rename.h"
 
 /* Of the folder that was just made, and of nothing that took its place. */
 static int
@@ -59,42 +59,14 @@ file_mkdir(const struct args *a)
 	return EXIT_YES;
 }
 
-/* Where the kernel has no such rename: each step is sure of its own. */
-static int
-rename_by_steps(const struct place *old, const struct place *new)
-{
-	struct stat st;
-	int saved;
-
-	if (fstatat(old->dir, old->name, &st, AT_SYMLINK_NOFOLLOW) == -1)
-		return -1;
-	if (!S_ISDIR(st.st_mode))
-		return linkat(old->dir, old->name, new->dir, new->name,
-		    0) == -1 ? -1 : unlinkat(old->dir, old->name, 0);
-	if (mkdirat(new->dir, new->name, 0700) == -1)
-		return -1;
-	if (renameat(old->dir, old->name, new->dir, new->name) == 0)
-		return 0;
-	saved = errno;
-	unlinkat(new->dir, new->name, AT_REMOVEDIR);
-	errno = saved;
-	return -1;
-}
-
 static int
 rename_place(const struct place *old, const struct place *new,
     bool no_replace)
 {
 	if (place_check_slash(old, old) == -1 || place_check_slash(new, old) == -1)
 		return -1;
-	if (!no_replace)
-		return renameat(old->dir, old->name, new->dir, new->name);
-	if (syscall(SYS_renameat2, old->dir, old->name, new->dir, new->name,
-	    1 /* RENAME_NOREPLACE */) == 0)
-		return 0;
-	if (errno != ENOSYS && errno != EINVAL)
-		return -1;
-	return rename_by_steps(old, new);
+	return (no_replace ? rename_noreplace_anyhow : renameat)(old->dir,
+	    old->name, new->dir, new->name);
 }
 
 int

@@ -31,8 +31,11 @@ static const char help[] =
 "  -q, --queue DIR          the queue ($PAPERCLIP_BRIDGE_QUEUE_DIR)\n"
 "  -V, --version\n"
 "  -w, --wait DURATION      how long to wait for the first one (25s)\n"
+"      --echo               --respond: answer an empty line with one\n"
 "      --epoch N            claim nothing once a drain with a greater N came\n"
-"      --except FILE        --recover: ids, a line each, to leave alone\n"
+"      --except FILE        --recover: ids, a line each, to leave alone;\n"
+"                           -: from stdin, up to an empty line\n"
+"      --existing           the queue must be there already, or exit 1\n"
 "      --fail MESSAGE       answer what is pending 503 (--respond: publish)\n"
 "      --group              folders and files for a group of users\n"
 "      --json               --status for a program\n"
@@ -46,14 +49,16 @@ static const char help[] =
 "      --sweep              remove what has expired\n";
 
 enum {
-	OPT_EPOCH = 256, OPT_EXCEPT, OPT_FAIL, OPT_GROUP, OPT_JSON,
+	OPT_ECHO = 256, OPT_EPOCH, OPT_EXCEPT, OPT_EXISTING, OPT_FAIL, OPT_GROUP, OPT_JSON,
 	OPT_KEEP_ALIVE, OPT_MAX_BYTES, OPT_NO_WAIT, OPT_PEEK, OPT_RECOVER,
 	OPT_RESPOND, OPT_STATUS, OPT_SWEEP
 };
 
 static const struct option options[] = {
+	{ "echo", no_argument, NULL, OPT_ECHO },
 	{ "epoch", required_argument, NULL, OPT_EPOCH },
 	{ "except", required_argument, NULL, OPT_EXCEPT },
+	{ "existing", no_argument, NULL, OPT_EXISTING },
 	{ "fail", required_argument, NULL, OPT_FAIL },
 	{ "follow", no_argument, NULL, 'f' },
 	{ "group", no_argument, NULL, OPT_GROUP },
@@ -83,7 +88,7 @@ struct command {
 	enum mode mode;
 	int64_t wait_ms;	/* as for drain_batch() */
 	int queue_flags;
-	bool follow, recover, json;
+	bool existing, follow, recover, json;
 };
 
 /* Only one mode: a second is a mistake. */
@@ -124,6 +129,9 @@ parse_options(struct command *c, int argc, char *argv[])
 		case 'w':
 			c->wait_ms = cli_duration("-w", optarg);
 			break;
+		case OPT_ECHO:
+			c->drain.echo = true;
+			break;
 		case OPT_EPOCH:
 			c->drain.has_epoch = true;
 			c->drain.epoch = cli_number("--epoch", optarg,
@@ -131,6 +139,9 @@ parse_options(struct command *c, int argc, char *argv[])
 			break;
 		case OPT_EXCEPT:
 			c->except = optarg;
+			break;
+		case OPT_EXISTING:
+			c->existing = true;
 			break;
 		case OPT_FAIL:
 			set_mode(c, MODE_FAIL);
@@ -176,6 +187,8 @@ parse_options(struct command *c, int argc, char *argv[])
 		cli_usage("-f and --recover go with claiming only");
 	if (c->drain.respond && !c->follow && c->mode != MODE_FAIL)
 		cli_usage("--respond goes with -f or --fail");
+	if (c->drain.echo && !c->drain.respond)
+		cli_usage("--echo goes with --respond");
 	if (c->except != NULL && !c->recover)
 		cli_usage("--except goes with --recover");
 	if (c->message != NULL && !utf8_is_valid(span_of(c->message)))
@@ -204,33 +217,60 @@ print_all(struct drain *d)
 	}
 }
 
-/* The ids that the caller still holds, into a map of nodes of our own. */
+/* One of the ids that the caller still holds. */
+static void
+add_except(struct idmap *map, struct span line, const char *file)
+{
+	struct idmap_node *node;
+	char *id;
+
+	if ((id = strndup(line.p, line.n)) == NULL)
+		cli_fail_errno(file);
+	if (idmap_get(map, cli_id(id)) != NULL) {
+		free(id);
+		return;
+	}
+	node = calloc(1, sizeof(*node));
+	if (node != NULL)
+		node->id = id;
+	if (node == NULL || idmap_add(map, node) == -1)
+		cli_fail_errno(file);
+}
+
+/*
+ * From a file to its end; from stdin up to an empty line, a byte at a time,
+ * since what follows that is for others.
+ */
 static void
 read_except(const char *file, struct idmap *map)
 {
-	struct buf text = { 0 };
-	struct idmap_node *node;
-	char *line, *rest;
-	int fd;
+	struct lines l = { .fd = STDIN_FILENO, .max = ID_MAX };
+	bool own = strcmp(file, "-") != 0;
+	enum lines_result kind;
+	struct span line;
+	ssize_t n;
 
-	fd = open(file, O_RDONLY | O_CLOEXEC);
-	if (fd == -1 || io_read_to_end(fd, &text, 64 << 20) == -1)
+	if (own && (l.fd = open(file, O_RDONLY | O_CLOEXEC)) == -1)
 		cli_fail_errno(file);
-	io_close(fd);
-	buf_add_char(&text, '\0');
-	if (buf_failed(&text))
-		cli_fail_errno(file);
-	for (line = strtok_r(text.data, "\n", &rest); line != NULL;
-	    line = strtok_r(NULL, "\n", &rest)) {
-		if (idmap_get(map, cli_id(line)) != NULL)
-			continue;
-		node = calloc(1, sizeof(*node));
-		if (node != NULL)
-			node->id = line;
-		if (node == NULL || idmap_add(map, node) == -1)
+	do {
+		n = own ? lines_fill(&l) : io_read_some(l.fd, &l.in, 1);
+		if (n == -1)
 			cli_fail_errno(file);
-	}
-	/* text stays: the ids are in it, and the program ends soon. */
+		while ((kind = lines_next(&l, &line)) == LINES_LINE) {
+			if (line.n == 0 && !own)
+				goto out;
+			if (line.n > 0)
+				add_except(map, line, file);
+		}
+		if (kind == LINES_TOO_LONG)
+			cli_fail(EXIT_NEVER, file, "not a request id");
+	} while (n > 0);
+	if (lines_last(&l, &line))
+		add_except(map, line, file);
+out:
+	if (own)
+		io_close(l.fd);
+	lines_free(&l);
 }
 
 static int
@@ -499,6 +539,8 @@ main(int argc, char *argv[])
 		c.queue_flags |= QUEUE_LOOK;
 	else if (c.follow)
 		c.queue_flags |= QUEUE_CREATE;
+	if (c.existing && access(c.dir, F_OK) == -1)
+		cli_fail(EXIT_NO, c.dir, strerror(errno));
 	if (queue_open(&q, c.dir, c.queue_flags) == -1)
 		cli_fail_errno(c.dir);
 	status = run(&c, &q, &unblocked);

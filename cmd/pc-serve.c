@@ -24,8 +24,11 @@
 static const char help[] =
 "usage: pc-serve [-q DIR] [-l HOST:PORT|unix:PATH] [--token-file FILE]\n"
 "                [--daemon]\n"
+"       pc-serve [-q DIR] [OPTION...] -- COMMAND [ARG...]\n"
 "       pc-serve [-q DIR] --stop | --status\n"
 "Serves HTTP/1.1 on loopback: every request goes through the queue.\n"
+"With COMMAND, as long as that runs, which finds the gateway in its\n"
+"environment.\n"
 "  -h, --help               this text\n"
 "  -l, --listen ADDRESS     HOST:PORT or unix:PATH (127.0.0.1:0)\n"
 "  -m, --max-body SIZE      limit of a body (256K)\n"
@@ -36,6 +39,7 @@ static const char help[] =
 "      --any-address        listen elsewhere than on loopback\n"
 "      --claims             every drain of this queue claims (pc-drain does)\n"
 "      --daemon             return when ready, with ready.json on stdout\n"
+"      --existing           the queue must be there already, or exit 1\n"
 "      --expect-host NAME   refuse every other Host with 421\n"
 "      --group              folders and files for a group of users\n"
 "      --max-connections N  clients at once (4096)\n"
@@ -48,7 +52,7 @@ static const char help[] =
 
 enum {
 	OPT_ACCEPT = 256, OPT_ANY_ADDRESS, OPT_CLAIMS, OPT_DAEMON,
-	OPT_EXPECT_HOST, OPT_GROUP, OPT_MAX_CONNECTIONS, OPT_MAX_DEPTH,
+	OPT_EXISTING, OPT_EXPECT_HOST, OPT_GROUP, OPT_MAX_CONNECTIONS, OPT_MAX_DEPTH,
 	OPT_NEW_TOKEN, OPT_STATUS, OPT_STOP, OPT_SYNC, OPT_TOKEN_FILE
 };
 
@@ -57,6 +61,7 @@ static const struct option options[] = {
 	{ "any-address", no_argument, NULL, OPT_ANY_ADDRESS },
 	{ "claims", no_argument, NULL, OPT_CLAIMS },
 	{ "daemon", no_argument, NULL, OPT_DAEMON },
+	{ "existing", no_argument, NULL, OPT_EXISTING },
 	{ "expect-host", required_argument, NULL, OPT_EXPECT_HOST },
 	{ "group", no_argument, NULL, OPT_GROUP },
 	{ "help", no_argument, NULL, 'h' },
@@ -78,8 +83,11 @@ static const struct option options[] = {
 struct command {
 	struct gateway_options gateway;
 	const char *dir, *listen, *token_file;
+	char **argv;		/* COMMAND, or NULL */
 	int queue_flags;
-	bool any_address, daemon, new_token, status, stop;
+	bool any_address, daemon, existing, new_token, status, stop;
+	int standard[3];	/* what COMMAND gets, as it was given to us */
+	mode_t mask;
 };
 
 static void
@@ -154,6 +162,9 @@ parse_options(struct command *c, int argc, char *argv[])
 		case OPT_DAEMON:
 			c->daemon = true;
 			break;
+		case OPT_EXISTING:
+			c->existing = true;
+			break;
 		case OPT_EXPECT_HOST:
 			add_name(o->host, &o->nhost, "--expect-host");
 			break;
@@ -186,11 +197,18 @@ parse_options(struct command *c, int argc, char *argv[])
 		default:
 			exit(EXIT_NEVER);
 		}
-	/* An existing peer starts us as it would start its own script. */
-	if (optind != argc && getenv("PAPERCLIP_API_BRIDGE_MODE") == NULL)
+	/*
+	 * COMMAND comes after "--" only: an existing peer starts us with an
+	 * operand, as it would start its own script.
+	 */
+	if (optind != argc && strcmp(argv[optind - 1], "--") == 0)
+		c->argv = argv + optind;
+	else if (optind != argc && getenv("PAPERCLIP_API_BRIDGE_MODE") == NULL)
 		cli_usage("no operands");
 	if (c->stop && c->status)
 		cli_usage("only one of --stop, --status");
+	if (c->argv != NULL && (c->daemon || c->stop || c->status))
+		cli_usage("no COMMAND with --daemon, --status, --stop");
 	if (c->new_token && c->token_file == NULL)
 		cli_usage("--new-token goes with --token-file");
 	c->dir = cli_queue_dir(c->dir);
@@ -209,6 +227,13 @@ find_token(struct command *c)
 		if (token_read(c->token_file, &token) == -1)
 			cli_fail(EXIT_NEVER, c->token_file, errno == EINVAL ?
 			    "no token in it" : strerror(errno));
+		c->gateway.token = token.data;
+		return;
+	}
+	/* A command is told; so nobody else needs to know it. */
+	if (env == NULL && c->argv != NULL) {
+		if (token_make(&token) == -1)
+			cli_fail_errno("random numbers");
 		c->gateway.token = token.data;
 		return;
 	}
@@ -259,18 +284,54 @@ raise_descriptors(struct gateway_options *o)
 		    (size_t)rl.rlim_cur - spare : (size_t)rl.rlim_cur / 2;
 }
 
-static int
-serve(const struct command *c, struct queue *q, struct address *a, int ready)
+static void
+set_env(const char *name, const char *value)
 {
+	if (setenv(name, value, 1) == -1)
+		cli_fail_errno(name);
+}
+
+/* In a process of its own: what an agent finds in its environment. */
+static void
+become_command(void *arg, const char *url)
+{
+	const struct command *c = arg;
+	char *dir = realpath(c->dir, NULL);
+	int i;
+
+	for (i = 0; i < 3; i++)
+		if (dup2(c->standard[i], i) == -1)
+			cli_fail_errno("standard output");
+	if (dir == NULL)
+		cli_fail_errno(c->dir);
+	umask(c->mask);
+	unsetenv("PAPERCLIP_BRIDGE_TOKEN");
+	set_env("PAPERCLIP_API_URL", url);
+	set_env("PAPERCLIP_API_KEY", c->gateway.token);
+	set_env("PAPERCLIP_API_BRIDGE_MODE", "queue_v1");
+	set_env("PAPERCLIP_BRIDGE_QUEUE_DIR", dir);
+	execvp(c->argv[0], c->argv);
+	cli_warn(c->argv[0], strerror(errno));
+	_exit(errno == ENOENT ? 127 : 126);
+}
+
+static int
+serve(struct command *c, struct queue *q, struct address *a, int ready)
+{
+	int status = EXIT_YES;
 	struct supervise s = { .q = q, .gateway = &c->gateway, .address = a,
 	    .socket_mode = c->queue_flags & QUEUE_GROUP ? 0660 : 0600,
-	    .ready_fd = ready };
+	    .ready_fd = ready, .command_arg = c, .command_status = &status,
+	    .command = c->argv != NULL ? become_command : NULL };
 	sigset_t unblocked;
 	const char *what;
 
 	cli_catch_stop(&unblocked);
 	if (supervise_run(&s, &cli_stop, &unblocked, &what) == 0)
-		return EXIT_YES;
+		return status;
+	/* The caller is to see why, not the log. */
+	if (c->argv != NULL)
+		(void)dup2(c->standard[2], STDERR_FILENO);
 	if (errno == EAGAIN)
 		cli_fail(EXIT_NO, c->dir, "another gateway serves this queue");
 	if (errno == ECHILD)
@@ -307,25 +368,47 @@ show_log(int log, off_t from)
 		(void)io_write_all(STDERR_FILENO, text, (size_t)n);
 }
 
-/* In the child: away from the caller's session and descriptors. */
-static int
-become_daemon(const struct command *c, struct queue *q, struct address *a,
-    int log, int ready)
+/* From here on it is the log that is written to, and nothing is read. */
+static void
+leave_standard(int log)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-	(void)setsid();
 	if (null != -1)
 		(void)dup2(null, STDIN_FILENO);
 	(void)dup2(log, STDOUT_FILENO);
 	(void)dup2(log, STDERR_FILENO);
 	io_close(null);
 	io_close(log);
+}
+
+/* In the child: away from the caller's session and descriptors. */
+static int
+become_daemon(struct command *c, struct queue *q, struct address *a, int log,
+    int ready)
+{
+	(void)setsid();
+	leave_standard(log);
 	return serve(c, q, a, ready);
 }
 
+/* The caller's descriptors are COMMAND's; the gateway has a log. */
 static int
-start_daemon(const struct command *c, struct queue *q, struct address *a)
+serve_command(struct command *c, struct queue *q, struct address *a)
+{
+	int log = open_log(q), i;
+
+	if (log == -1)
+		cli_fail_errno("logs/bridge.log");
+	for (i = 0; i < 3; i++)
+		if ((c->standard[i] = fcntl(i, F_DUPFD_CLOEXEC, 3)) == -1)
+			cli_fail_errno("standard output");
+	leave_standard(log);
+	return serve(c, q, a, -1);
+}
+
+static int
+start_daemon(struct command *c, struct queue *q, struct address *a)
 {
 	struct buf ready = { 0 };
 	int log = open_log(q), ends[2];
@@ -398,6 +481,8 @@ main(int argc, char *argv[])
 	int status;
 
 	cli_start("pc-serve");
+	/* From the queue's opening on all modes are exact. */
+	c.mask = umask(0);
 	read_environment(&c);
 	parse_options(&c, argc, argv);
 	if (c.stop || c.status) {
@@ -410,10 +495,16 @@ main(int argc, char *argv[])
 	find_address(&c, &a);
 	find_token(&c);
 	raise_descriptors(&c.gateway);
+	if (c.existing && access(c.dir, F_OK) == -1)
+		cli_fail(EXIT_NO, c.dir, strerror(errno));
 	if (queue_open(&q, c.dir, c.queue_flags | QUEUE_CREATE) == -1)
 		cli_fail_errno(c.dir);
-	status = c.daemon ? start_daemon(&c, &q, &a) :
-	    serve(&c, &q, &a, -1);
+	if (c.daemon)
+		status = start_daemon(&c, &q, &a);
+	else if (c.argv != NULL)
+		status = serve_command(&c, &q, &a);
+	else
+		status = serve(&c, &q, &a, -1);
 	queue_close(&q);
 	return status;
 }

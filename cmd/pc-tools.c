@@ -8,6 +8,7 @@
 
 int pc_drain_main(int argc, char *argv[]);
 int pc_enqueue_main(int argc, char *argv[]);
+int pc_exec_main(int argc, char *argv[]);
 int pc_file_main(int argc, char *argv[]);
 int pc_lock_main(int argc, char *argv[]);
 int pc_respond_main(int argc, char *argv[]);
@@ -22,6 +23,7 @@ struct tool {
 static const struct tool tools[] = {
 	{ "pc-drain", pc_drain_main },
 	{ "pc-enqueue", pc_enqueue_main },
+	{ "pc-exec", pc_exec_main },
 	{ "pc-file", pc_file_main },
 	{ "pc-lock", pc_lock_main },
 	{ "pc-respond", pc_respond_main },
@@ -34,6 +36,7 @@ static const char help[] =
 "The sandbox's tools in one file; a link with a tool's name works too.\n"
 "  pc-drain    claim pending requests, print them a line each\n"
 "  pc-enqueue  one request without HTTP\n"
+"  pc-exec     run a program, as JSON says\n"
 "  pc-file     single files: write, read, list, remove\n"
 "  pc-lock     run a program under a lock\n"
 "  pc-respond  publish responses\n"

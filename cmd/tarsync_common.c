@@ -16,37 +16,11 @@
 
 static struct outfile *outfiles[OUTFILES_MAX];
 
-/* An object as a string; a NUL in it ends it, which no path has. */
-static const char *
-object_text(struct fault *f)
-{
-	if (f->object.len == 0)
-		return NULL;
-	buf_add_char(&f->object, '\0');
-	return buf_failed(&f->object) ? NULL : f->object.data;
-}
-
 _Noreturn void
 tarsync_fail(struct fault *f)
 {
-	const char *object = object_text(f);
-
 	outfile_abandon_all();
-	switch (f->kind) {
-	case FAULT_INPUT:
-		cli_fail(EXIT_NEVER, object, f->reason);
-	case FAULT_CUT:
-	case FAULT_BUSY:
-		cli_fail(EXIT_LATER, object, f->reason);
-	case FAULT_SYSTEM:
-	case FAULT_NONE:
-		break;
-	}
-	/* What may not be read will not be readable next time. */
-	if (f->error == EACCES || f->error == EPERM)
-		cli_fail(EXIT_NEVER, object, strerror(f->error));
-	errno = f->error;
-	cli_fail_errno(object);
+	cli_fail_fault(f);
 }
 
 int
@@ -185,7 +159,10 @@ outfile_open(struct outfile *o, const char *path, mode_t mask)
 	struct stat st;
 
 	*o = (struct outfile){ .path = path, .dir = -1, .fd = -1 };
-	o->direct = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+	if (stat(path, &st) == 0)
+		o->direct = !S_ISREG(st.st_mode);
+	else if (errno != ENOENT)
+		cli_fail_errno(path);
 	if (o->direct && S_ISDIR(st.st_mode))
 		cli_fail(EXIT_NEVER, path, strerror(EISDIR));
 	if (o->direct) {

@@ -380,15 +380,61 @@ tarsync_recover(struct tarsync *t)
 
 /* --- mirror --- */
 
+/* The folder at path, or the one that it would be made in; -1. */
+static int
+open_nearest(const char *path)
+{
+	char *copy = strdup(path);
+	size_t n = strlen(path);
+	int fd = -1;
+
+	while (copy != NULL) {
+		fd = open(n > 0 ? copy : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (fd != -1 || errno != ENOENT || n == 0)
+			break;
+		while (n > 1 && copy[n - 1] == '/')
+			n--;
+		while (n > 0 && copy[n - 1] != '/')
+			n--;
+		copy[n] = '\0';
+	}
+	free(copy);
+	return fd;
+}
+
+/* A folder that is in another, or is it, cannot be made equal to that. */
+static void
+check_apart(const struct tarsync *t, int inner, int outer)
+{
+	char *both;
+	int got = mirror_is_in(inner, outer);
+
+	if (got == -1)
+		cli_fail_errno(t->operands[1]);
+	if (got == 0)
+		return;
+	if (asprintf(&both, "%s and %s", t->operands[0],
+	    t->operands[1]) == -1)
+		both = t->operands[1];
+	cli_fail(EXIT_NEVER, both, "the same folder, or one is in the other");
+}
+
 int
 tarsync_mirror(struct tarsync *t)
 {
 	struct fault f = { .kind = FAULT_NONE };
 	struct mirror m = { .scope = &t->scope, .checksum = t->checksum,
 	    .deadline = tarsync_deadline(t), .notices = tarsync_notices(t) };
+	int near;
 
 	m.from = tarsync_root(t, t->operands[0], false);
+	/* Before any folder is made. */
+	if ((near = open_nearest(t->operands[1])) != -1)
+		check_apart(t, near, m.from);
+	io_close(near);
 	m.to = tarsync_root(t, t->operands[1], true);
+	check_apart(t, m.to, m.from);
+	check_apart(t, m.from, m.to);
 	if (mirror_tree(&m, &f) == -1)
 		tarsync_fail(&f);
 	scope_free(&t->scope);

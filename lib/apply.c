@@ -11,6 +11,7 @@
 #include "copy.h"
 #include "io.h"
 #include "mode.h"
+#include "rename.h"
 #include "walk.h"
 
 struct applying {
@@ -28,12 +29,15 @@ old_name(const struct journal_record *r, char name[static 24])
 	snprintf(name, 24, "%" PRIu64, r->number);
 }
 
-static bool
+/* 1, 0, or -1 with errno: what cannot be looked at is not absent. */
+static int
 exists(int dir, const char *name)
 {
 	struct stat st;
 
-	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 1;
+	return errno == ENOENT ? 0 : -1;
 }
 
 static bool
@@ -58,14 +62,15 @@ same_as_seen(const struct stat *st, const struct seen *seen)
 }
 
 /*
- * renameat2(2), also of a folder that its owner may not write: that would
- * change what its ".." is.  Its mode comes with it.
+ * A rename, also of a folder that its owner may not write: that would change
+ * what its ".." is.  Its mode comes with it.
  */
 static int
-move(int from, const char *name, int to, const char *as, unsigned flags)
+move(int from, const char *name, int to, const char *as,
+    int (*rename_at)(int, const char *, int, const char *))
 {
 	struct stat st;
-	int got = renameat2(from, name, to, as, flags), saved;
+	int got = rename_at(from, name, to, as), saved;
 
 	if (got == 0 || errno != EACCES ||
 	    fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) == -1 ||
@@ -73,7 +78,7 @@ move(int from, const char *name, int to, const char *as, unsigned flags)
 		return got;
 	if (mode_set_at(from, name, (st.st_mode & 07777) | 0700) == -1)
 		return -1;
-	got = renameat2(from, name, to, as, flags);
+	got = rename_at(from, name, to, as);
 	saved = errno;
 	(void)mode_set_at(got == 0 ? to : from, got == 0 ? as : name,
 	    st.st_mode & 07777);
@@ -122,11 +127,12 @@ save(struct applying *k, int dir, const char *name, struct span path)
 	if (open_saved(k) == -1 || (saved = beneath_parent_made(k->saved,
 	    path, 0700, &to)) == -1)
 		return -1;
-	if (move(dir, name, saved, to, RENAME_NOREPLACE) == 0)
+	if (move(dir, name, saved, to, rename_noreplace_anyhow) == 0)
 		return 0;
 	for (i = 1; errno == EEXIST && i < 1000; i++) {
 		snprintf(other, sizeof(other), "%.200s.%d", to, i);
-		if (move(dir, name, saved, other, RENAME_NOREPLACE) == 0)
+		if (move(dir, name, saved, other,
+		    rename_noreplace_anyhow) == 0)
 			return 0;
 	}
 	return -1;
@@ -159,7 +165,7 @@ dispose(struct applying *k, const struct journal_record *r, int dir,
 		return unlinkat(dir, name, 0) == -1 && errno != ENOENT ?
 		    -1 : 0;
 	old_name(r, old);
-	if (move(dir, name, k->old_dir, old, 0) == -1 && errno != ENOENT)
+	if (move(dir, name, k->old_dir, old, renameat) == -1 && errno != ENOENT)
 		return -1;
 	return 0;
 }
@@ -172,15 +178,15 @@ exchange(struct applying *k, const struct journal_record *r, int from,
 	char old[24];
 
 	/* What is there may be such a folder; what is staged is none. */
-	if (move(to, name, from, staged, RENAME_EXCHANGE) == 0)
+	if (move(to, name, from, staged, rename_exchange) == 0)
 		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
+	if (errno != ENOSYS)
 		return -1;
 	old_name(r, old);
-	if (move(to, name, k->old_dir, old, 0) == -1 ||
-	    renameat2(from, staged, to, name, RENAME_NOREPLACE) == -1)
+	if (move(to, name, k->old_dir, old, renameat) == -1 ||
+	    rename_noreplace_anyhow(from, staged, to, name) == -1)
 		return -1;
-	return move(k->old_dir, old, from, staged, 0);
+	return move(k->old_dir, old, from, staged, renameat);
 }
 
 static int
@@ -193,7 +199,7 @@ put_careful(struct applying *k, const struct journal_record *r, int from,
 	if (fstatat(to, name, &st, AT_SYMLINK_NOFOLLOW) == -1) {
 		if (errno != ENOENT)
 			return -1;
-		if (renameat2(from, staged, to, name, RENAME_NOREPLACE) == 0)
+		if (rename_noreplace_anyhow(from, staged, to, name) == 0)
 			return 0;
 		if (errno != EEXIST ||
 		    fstatat(to, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
@@ -223,13 +229,16 @@ put_plainly(struct applying *k, const struct journal_record *r, int from,
 {
 	char old[24];
 	struct stat there, here;
+	int got;
 
 	if (fstatat(from, staged, &here, AT_SYMLINK_NOFOLLOW) == -1)
 		return -1;
-	if (fstatat(to, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    (S_ISDIR(there.st_mode) || S_ISDIR(here.st_mode))) {
+	got = fstatat(to, name, &there, AT_SYMLINK_NOFOLLOW);
+	if (got == -1 && errno != ENOENT)
+		return -1;
+	if (got == 0 && (S_ISDIR(there.st_mode) || S_ISDIR(here.st_mode))) {
 		old_name(r, old);
-		if (move(to, name, k->old_dir, old, 0) == -1)
+		if (move(to, name, k->old_dir, old, renameat) == -1)
 			return -1;
 		beneath_forget(k->tree, r->path);
 	}
@@ -247,8 +256,8 @@ step_put(struct applying *k, const struct journal_record *r)
 		return 0;
 	if (from == -1)
 		return step_fault(k, r);
-	if (!exists(from, staged))
-		return 0;
+	if ((got = exists(from, staged)) != 1)
+		return got == -1 ? step_fault(k, r) : 0;
 	to = beneath_parent_made(k->tree, r->path, 0755, &name);
 	if (to == -1 && no_such_parent(errno) &&
 	    (r->flags & JOURNAL_CAREFUL)) {
@@ -273,7 +282,7 @@ take_back(struct applying *k, const struct journal_record *r,
 {
 	if (k->a->surprise != NULL)
 		k->a->surprise(k->a->arg, r->path, true);
-	if (move(k->old_dir, old, dir, name, RENAME_NOREPLACE) == 0)
+	if (move(k->old_dir, old, dir, name, rename_noreplace_anyhow) == 0)
 		return 0;
 	return save(k, k->old_dir, old, r->path);
 }
@@ -284,15 +293,17 @@ step_take(struct applying *k, const struct journal_record *r)
 	char old[24];
 	const char *name;
 	struct stat st;
-	int dir;
+	int dir, there;
 
 	old_name(r, old);
 	dir = beneath_parent(k->tree, r->path, &name);
 	if (dir == -1)
 		return no_such_parent(errno) ? 0 : step_fault(k, r);
 	/* A step that was taken has left something in `old`. */
-	if (!exists(k->old_dir, old)) {
-		if (move(dir, name, k->old_dir, old, 0) == 0) {
+	if ((there = exists(k->old_dir, old)) == -1)
+		return step_fault(k, r);
+	if (there == 0) {
+		if (move(dir, name, k->old_dir, old, renameat) == 0) {
 			beneath_forget(k->tree, r->path);
 		} else if (errno != ENOENT ||
 		    mknodat(k->old_dir, old, S_IFREG | 0600, 0) == -1) {
@@ -306,8 +317,9 @@ step_take(struct applying *k, const struct journal_record *r)
 	if (fstatat(k->old_dir, old, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return step_fault(k, r);
 	if (st.st_size == 0 && st.st_ino != r->seen.ino && S_ISREG(st.st_mode)
-	    && (st.st_mode & 07777) == 0600 && !exists(dir, name))
-		return 0;	/* our own mark */
+	    && (st.st_mode & 07777) == 0600 &&
+	    (there = exists(dir, name)) != 1)	/* our own mark */
+		return there == -1 ? step_fault(k, r) : 0;
 	if (!same_as_seen(&st, &r->seen))
 		return take_back(k, r, old, dir, name) == -1 ?
 		    step_fault(k, r) : 0;
@@ -401,15 +413,15 @@ static int
 step_copy(struct applying *k, const struct journal_record *r)
 {
 	const char *name, *to;
-	int from = beneath_parent(k->tree, r->path, &name), dir;
+	int from = beneath_parent(k->tree, r->path, &name), dir, there;
 
 	if (from == -1)
 		return no_such_parent(errno) ? 0 : step_fault(k, r);
 	if (open_saved(k) == -1 || (dir = beneath_parent_made(k->saved,
 	    r->path, 0700, &to)) == -1)
 		return step_fault(k, r);
-	if (exists(dir, to))
-		return 0;
+	if ((there = exists(dir, to)) != 0)
+		return there == -1 ? step_fault(k, r) : 0;
 	return copy_entry(from, name, k->old_dir, "copy", dir, to) == -1 &&
 	    errno != ENOENT ? step_fault(k, r) : 0;
 }

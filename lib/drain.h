@@ -30,6 +30,7 @@ struct drain_options {
 	int64_t poll_ms;
 	int64_t keep_alive_ms;	/* 0: none is due */
 	bool respond;		/* follow: response lines on stdin */
+	bool echo;		/* an empty one is answered by one */
 	bool has_epoch;
 	uint64_t epoch;
 	/* One line about something that was dropped or went wrong. */

@@ -224,6 +224,10 @@ answer(struct follow *f, struct span line)
 	struct responder *r = &f->responder;
 	char id[ID_MAX + 1];
 
+	if (line.n == 0 && f->d->o->echo) {
+		buf_add_char(&f->d->out, '\n');
+		return;
+	}
 	switch (respond_line(r, line, &f->d->out)) {
 	case RESPOND_REPORTED:
 		snprintf(id, sizeof(id), "%.*s", (int)r->record.id.n,

@@ -3,8 +3,9 @@
 
 #define CHUNK 65536
 
-ssize_t
-lines_fill(struct lines *l)
+/* Room for more: what was taken is given up. */
+static void
+make_room(struct lines *l)
 {
 	if (l->at > 0) {
 		buf_consume(&l->in, l->at);
@@ -13,7 +14,20 @@ lines_fill(struct lines *l)
 	}
 	if (l->in.len == 0)
 		buf_reset(&l->in, 4 * CHUNK);
+}
+
+ssize_t
+lines_fill(struct lines *l)
+{
+	make_room(l);
 	return io_read_some(l->fd, &l->in, CHUNK);
+}
+
+void
+lines_add(struct lines *l, struct span bytes)
+{
+	make_room(l);
+	buf_add_span(&l->in, bytes);
 }
 
 enum lines_result

@@ -24,6 +24,9 @@ enum lines_result {
 /* One read.  Bytes, 0 at end of file, -1 with errno. */
 ssize_t lines_fill(struct lines *l);
 
+/* The same of bytes that somebody else has read. */
+void lines_add(struct lines *l, struct span bytes);
+
 /* The next line without its newline; it holds until the next lines_fill. */
 enum lines_result lines_next(struct lines *l, struct span *line);
 

@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "io.h"
 #include "lockfolder.h"
+#include "rename.h"
 
 #define FIRST_LOOK_MS	5
 #define TRUSTED_MAX_MS	5000	/* where the kernel tells of every change */
@@ -92,7 +93,7 @@ move_known(int parent, const char *from, const char *to)
 {
 	struct stat st;
 
-	if (lockfolder_move(parent, from, to) == 0)
+	if (rename_noreplace(parent, from, parent, to) == 0)
 		return 0;
 	if (errno != ENOSYS)
 		return -1;
@@ -276,7 +277,7 @@ lockdir_publish(struct lockdir *l, pid_t pid, const char *command)
 	lockfolder_remove(l->parent, new);
 	if ((fd = lockfolder_make(l->parent, new, pid, command)) == -1)
 		return LOCK_FAILED;
-	if (lockfolder_move(l->parent, new, l->name) == 0) {
+	if (rename_noreplace(l->parent, new, l->parent, l->name) == 0) {
 		l->folder = fd;
 		return LOCK_TAKEN;
 	}

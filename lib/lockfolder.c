@@ -1,5 +1,3 @@
-#include <sys/syscall.h>
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +15,6 @@
 #define PID_FILE	"pid"		/* "4711\n": shell scripts */
 #define OWNER_FILE	"owner.json"	/* {"pid":4711,"createdAt":...} */
 #define FILE_MAX	4096
-#define NO_REPLACE	1		/* RENAME_NOREPLACE */
 
 /* What a folder says of its holder. */
 struct claim {
@@ -199,7 +196,7 @@ lockfolder_look(int parent, const char *name, struct lockfolder *f)
 		if (errno == ENOENT)
 			f->state = LOCKDIR_FREE;
 		/* Another user's, who does not let us look: it is there. */
-		if (errno == EACCES && faccessat(parent, name, F_OK,
+		if (errno == EACCES && fstatat(parent, name, &st,
 		    AT_SYMLINK_NOFOLLOW) == 0) {
 			f->state = LOCKDIR_HELD;
 			f->holder.alive = true;
@@ -291,16 +288,6 @@ lockfolder_make(int parent, const char *name, pid_t pid, const char *command)
 	io_close(fd);
 	lockfolder_remove(parent, name);
 	errno = saved;
-	return -1;
-}
-
-int
-lockfolder_move(int parent, const char *from, const char *to)
-{
-	if (syscall(SYS_renameat2, parent, from, parent, to, NO_REPLACE) == 0)
-		return 0;
-	if (errno == EINVAL)
-		errno = ENOSYS;
 	return -1;
 }
 

@@ -28,12 +28,6 @@ bool lockfolder_is(int parent, const char *name, const struct lockfolder *f);
 int lockfolder_make(int parent, const char *name, pid_t pid,
     const char *command);
 
-/*
- * rename(2) that replaces nothing: 0, or -1 with errno, EEXIST; ENOSYS where
- * that cannot be asked for.
- */
-int lockfolder_move(int parent, const char *from, const char *to);
-
 /* Removes a folder with what locks are made of: 0, or -1 with errno. */
 int lockfolder_remove(int parent, const char *name);
 

@@ -45,8 +45,11 @@ struct path_list;
 struct path_list *path_list_open(int fd);	/* NULL with errno */
 void path_list_free(struct path_list *l);	/* NULL too */
 
-/* The path that is next, until path_list_next(); false at the end. */
-bool path_list_peek(struct path_list *l, struct span *path);
+/*
+ * The path that is next, until path_list_next(): 1, 0 at the end, -1 with
+ * errno.
+ */
+int path_list_peek(struct path_list *l, struct span *path);
 void path_list_next(struct path_list *l);
 
 struct manifest;
@@ -97,9 +100,11 @@ struct manifest *manifest_open_lines(int fd, const char *name,
  * changed entries, deleted is a file of paths, each ended by NUL, in order;
  * what is not in base is no matter there.  Writes entries only, between
  * manifest_begin and manifest_end.  A delta that would leave an entry without
- * its folder is refused.  0, or -1 with f.
+ * its folder is refused; but of a delta that was cut, deletions are missing,
+ * and what base has below what is no folder any more goes with it.  0, or -1
+ * with f.
  */
 int manifest_patch(struct manifest *base, struct manifest *lines, int deleted,
-    struct manifest_writer *out, struct fault *f);
+    bool cut, struct manifest_writer *out, struct fault *f);
 
 #endif

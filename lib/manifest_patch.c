@@ -40,17 +40,20 @@ path_list_free(struct path_list *l)
 	free(l);
 }
 
-bool
+int
 path_list_peek(struct path_list *l, struct span *path)
 {
 	if (!l->have) {
 		l->len = getdelim(&l->path, &l->cap, '\0', l->in);
-		if (l->len <= 1)
-			return false;
+		if (l->len == -1 && !feof(l->in))
+			return -1;
+		/* Without its NUL it was being written when all ended. */
+		if (l->len <= 1 || l->path[l->len - 1] != '\0')
+			return 0;
 		l->have = true;
 	}
 	*path = (struct span){ l->path, (size_t)l->len - 1 };
-	return true;
+	return 1;
 }
 
 void
@@ -62,6 +65,7 @@ path_list_next(struct path_list *l)
 struct patching {
 	struct manifest_writer *out;
 	struct fault *f;
+	bool cut;		/* deletions may be missing */
 	struct buf gone;	/* the last entry that went, or became no folder */
 };
 
@@ -86,7 +90,8 @@ keep(struct patching *k, struct manifest *from, bool changed)
 
 	if (k->gone.len > 0 && e->path.n > k->gone.len &&
 	    path_is_below(e->path, buf_span(&k->gone)))
-		return fault_input(k->f, e->path, changed ?
+		return k->cut && !changed ? 0 :
+		    fault_input(k->f, e->path, changed ?
 		    "sent, and its folder is not" :
 		    "its folder is deleted, and it is not");
 	/* As it stands there, which is how it would be written. */
@@ -95,21 +100,21 @@ keep(struct patching *k, struct manifest *from, bool changed)
 	return changed && e->type != ENTRY_DIR ? gone(k, e->path) : 0;
 }
 
-/* Deletions before path are passed over; whether path is one. */
-static bool
-is_deleted(struct path_list *l, struct span path)
+/* Deletions before path are passed over: 1 when path is one, 0, -1. */
+static int
+is_deleted(struct patching *k, struct path_list *l, struct span path)
 {
 	struct span next;
-	int order;
+	int got, order;
 
-	while (path_list_peek(l, &next)) {
+	while ((got = path_list_peek(l, &next)) == 1) {
 		if ((order = path_compare(next, path)) > 0)
-			return false;
+			return 0;
 		path_list_next(l);
 		if (order == 0)
-			return true;
+			return 1;
 	}
-	return false;
+	return got == -1 ? fault_system(k->f, span_of("deletions")) : 0;
 }
 
 static int
@@ -118,7 +123,7 @@ patch(struct patching *k, struct manifest *base, struct manifest *lines,
 {
 	const struct entry *b, *n;
 	bool failed;
-	int order, got;
+	int order, got, is;
 
 	for (;;) {
 		b = manifest_peek(base, k->f, &failed);
@@ -131,14 +136,16 @@ patch(struct patching *k, struct manifest *base, struct manifest *lines,
 			return 0;
 		order = b == NULL ? 1 : n == NULL ? -1 :
 		    path_compare(b->path, n->path);
+		is = is_deleted(k, deleted, order >= 0 ? n->path : b->path);
+		if (is == -1)
+			return -1;
 		if (order >= 0)
-			got = is_deleted(deleted, n->path) ?
+			got = is == 1 ?
 			    fault_input(k->f, n->path, "sent and deleted") :
 			    keep(k, lines, true);
-		else if (is_deleted(deleted, b->path))
-			got = gone(k, b->path);
 		else
-			got = keep(k, base, false);
+			got = is == 1 ? gone(k, b->path) :
+			    keep(k, base, false);
 		if (got == -1)
 			return -1;
 		if (order <= 0)
@@ -150,9 +157,9 @@ patch(struct patching *k, struct manifest *base, struct manifest *lines,
 
 int
 manifest_patch(struct manifest *base, struct manifest *lines, int deleted,
-    struct manifest_writer *out, struct fault *f)
+    bool cut, struct manifest_writer *out, struct fault *f)
 {
-	struct patching k = { .out = out, .f = f };
+	struct patching k = { .out = out, .f = f, .cut = cut };
 	struct path_list *l = path_list_open(deleted);
 	int got;
 

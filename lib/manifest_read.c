@@ -46,7 +46,9 @@ make_seekable(int fd)
 	ssize_t n;
 	int copy;
 
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+	if (fstat(fd, &st) == -1)
+		return -1;
+	if (S_ISREG(st.st_mode))
 		return fd;
 	if (S_ISDIR(st.st_mode)) {
 		errno = EISDIR;

@@ -112,7 +112,7 @@ write_source(struct merging *k)
 			state_fault(k->f);
 		else
 			got = manifest_patch(k->m->baseline, lines,
-			    k->deleted, out, k->f);
+			    k->deleted, false, out, k->f);
 	}
 	manifest_free(lines);
 	manifest_writer_free(&none);
@@ -250,12 +250,15 @@ decide(struct merging *k)
 	    1 : got;
 }
 
-static bool
+/* 1, 0, or -1 with errno. */
+static int
 has_journal(int state)
 {
 	struct stat st;
 
-	return fstatat(state, MERGE_JOURNAL, &st, AT_SYMLINK_NOFOLLOW) == 0;
+	if (fstatat(state, MERGE_JOURNAL, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 1;
+	return errno == ENOENT ? 0 : -1;
 }
 
 int
@@ -269,11 +272,12 @@ merge_tree(const struct merge *m, struct fault *f)
 	    stage_open(&k.stage, m->root, MERGE_STAGE, m->deadline, f) == -1)
 		return -1;
 	name_run(k.run);
-	if (stage_fresh(&k.stage, f) == 0 && receive(&k) == 0 &&
+	if (stage_check_place(&k.stage, CONFLICTS, true, f) == 0 &&
+	    stage_fresh(&k.stage, f) == 0 && receive(&k) == 0 &&
 	    write_source(&k) == 0)
 		got = decide(&k);
 	/* Until there is a journal, nothing was done: nothing is left. */
-	if (!has_journal(m->state)) {
+	if (has_journal(m->state) == 0) {
 		unlinkat(m->state, MERGE_PLAN, 0);
 		if (stage_remove(&k.stage, f) == -1)
 			got = -1;
@@ -291,13 +295,18 @@ finish(struct stage *s, int state, struct fault *f)
 {
 	struct fault gone = { .kind = FAULT_NONE };
 	struct journal *j = open_journal(state, MERGE_JOURNAL, f);
+	bool lost;
 	int got;
 
 	if (j == NULL)
 		return -1;
 	got = stage_again(s, &gone);
+	lost = gone.error == ENOENT || gone.error == ENOTDIR ||
+	    gone.error == ELOOP;
 	fault_clear(&gone);
-	if (got == -1 || s->ino != journal_staging_ino(j)) {
+	if (got == -1 && !lost) {
+		fault_system(f, span_of(SCOPE_RUNTIME "/" MERGE_STAGE));
+	} else if (got == -1 || s->ino != journal_staging_ino(j)) {
 		unlinkat(state, MERGE_JOURNAL, 0);
 		got = fault_cut(f, span_of(SCOPE_RUNTIME "/" MERGE_STAGE),
 		    "an interrupted merge cannot be finished: "
@@ -313,13 +322,16 @@ int
 merge_recover(int root, int state, int64_t deadline, struct fault *f)
 {
 	struct stage s;
-	int got = 0;
+	int journal = has_journal(state), got = 0;
 
-	if (!has_journal(state) && !stage_is_left(root, MERGE_STAGE))
+	if (journal == 0 && (got = stage_is_left(root, MERGE_STAGE)) == 0)
 		return 0;
+	if (journal == -1 || got == -1)
+		return state_fault(f);
+	got = 0;
 	if (stage_open(&s, root, MERGE_STAGE, deadline, f) == -1)
 		return -1;
-	if (has_journal(state))
+	if (journal == 1)
 		got = finish(&s, state, f);
 	else if (stage_remove(&s, f) == -1)
 		got = -1;

@@ -35,12 +35,24 @@ both_close(struct both *i)
 	path_list_free(i->deleted);
 }
 
+/* Deletions before path are passed over: 1 when path is one, 0, -1 with f. */
+static int
+deleted_at(struct both *i, struct span path)
+{
+	struct span next;
+	int got, order = -1;
+
+	while ((got = path_list_peek(i->deleted, &next)) == 1 &&
+	    (order = path_compare(next, path)) < 0)
+		path_list_next(i->deleted);
+	return got == -1 ? fault_system(i->p->f, span_of("deletions")) :
+	    got == 1 && order == 0;
+}
+
 /* From the top on, as the plan's own lists stand. */
 static int
 both_open(struct both *i, struct merge_plan *p, struct span top)
 {
-	struct span path;
-
 	*i = (struct both){ .p = p, .top = top };
 	i->base = manifest_fork(p->base);
 	i->lines = manifest_fork(p->lines);
@@ -50,9 +62,10 @@ both_open(struct both *i, struct merge_plan *p, struct span top)
 		both_close(i);
 		return -1;
 	}
-	while (path_list_peek(i->deleted, &path) &&
-	    path_compare(path, top) < 0)
-		path_list_next(i->deleted);
+	if (deleted_at(i, top) == -1) {
+		both_close(i);
+		return -1;
+	}
 	return 0;
 }
 
@@ -69,9 +82,8 @@ static int
 both_next(struct both *i, struct span *path)
 {
 	const struct entry *b, *s;
-	struct span gone;
 	bool failed;
-	int order;
+	int order, deleted;
 
 	if (i->in_base)
 		manifest_next(i->base);
@@ -93,11 +105,9 @@ both_next(struct both *i, struct span *path)
 	i->in_lines = i->sent = order >= 0;
 	i->b = order <= 0 ? b : NULL;
 	i->s = order >= 0 ? s : b;
-	while (path_list_peek(i->deleted, &gone) &&
-	    path_compare(gone, *path) < 0)
-		path_list_next(i->deleted);
-	if (!i->sent && path_list_peek(i->deleted, &gone) &&
-	    span_equal(gone, *path))
+	if ((deleted = deleted_at(i, *path)) == -1)
+		return -1;
+	if (!i->sent && deleted == 1)
 		i->s = NULL;
 	return 1;
 }
@@ -318,13 +328,17 @@ pass_over(struct merge_plan *p, struct span top)
 	const struct entry *e;
 	struct span path;
 	bool failed;
+	int got;
 
 	while ((e = manifest_peek(p->lines, p->f, &failed)) != NULL &&
 	    is_inside(e->path, top))
 		manifest_next(p->lines);
-	while (path_list_peek(p->deleted, &path) && is_inside(path, top))
+	if (failed)
+		return -1;
+	while ((got = path_list_peek(p->deleted, &path)) == 1 &&
+	    is_inside(path, top))
 		path_list_next(p->deleted);
-	return failed ? -1 : 0;
+	return got == -1 ? fault_system(p->f, span_of("deletions")) : 0;
 }
 
 int

@@ -184,8 +184,10 @@ make_parents(struct merge_plan *p, struct span path)
 		if (dir != -1 && fstatat(dir, name, &st,
 		    AT_SYMLINK_NOFOLLOW) == 0)
 			continue;
-		if (errno != ENOENT)
+		if (errno == ENOTDIR || errno == ELOOP)
 			return 0;
+		if (errno != ENOENT)
+			return fault_system(p->f, part);
 		dir = beneath_parent(p->plan.staged, part, &name);
 		if (dir == -1 || fstatat(dir, name, &st,
 		    AT_SYMLINK_NOFOLLOW) == -1)
@@ -305,9 +307,10 @@ folder_is_same(struct merge_plan *p, struct span path)
 		}
 	}
 	/* What the baseline has more of is missing on the host. */
-	if (got == 1 && (e = manifest_peek(base, p->f, &failed)) != NULL &&
-	    path_is_below(e->path, path))
-		got = 0;
+	if (got == 1) {
+		e = manifest_peek(base, p->f, &failed);
+		got = failed ? -1 : e == NULL || !path_is_below(e->path, path);
+	}
 	walk_free(w);
 	manifest_free(base);
 	return got;
@@ -520,15 +523,16 @@ next_path(struct merge_plan *p, struct span *path,
     const struct entry **source)
 {
 	struct span deleted;
-	bool failed, has = path_list_peek(p->deleted, &deleted);
+	bool failed;
 	const struct entry *e = manifest_peek(p->lines, p->f, &failed);
+	int has = failed ? -1 : path_list_peek(p->deleted, &deleted);
 
-	if (failed)
-		return -1;
 	*source = NULL;
-	if (e == NULL && !has)
+	if (has == -1)
+		return fault_system(p->f, span_of("deletions"));
+	if (e == NULL && has == 0)
 		return 0;
-	if (e != NULL && (!has || path_compare(e->path, deleted) < 0)) {
+	if (e != NULL && (has == 0 || path_compare(e->path, deleted) < 0)) {
 		*path = e->path;
 		*source = e;
 	} else {

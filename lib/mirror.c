@@ -110,6 +110,8 @@ mirror_folder(struct mirroring *k, const struct found *e)
 		if (clear(k, e->entry.path) == -1 ||
 		    (dir = beneath_parent(k->to, e->entry.path, &name)) == -1)
 			return -1;
+	} else if (errno != ENOENT) {
+		return fail(k, e->entry.path);
 	}
 	notice(k->m->notices, NOTICE_NAME, e->entry.path, NULL);
 	return mkdirat(dir, name, e->entry.mode | 0700) == -1 ?
@@ -160,6 +162,8 @@ mirror_other(struct mirroring *k, struct found *e)
 		if (S_ISDIR(st.st_mode) && (clear(k, path) == -1 ||
 		    (dir = beneath_parent(k->to, path, &name)) == -1))
 			return -1;
+	} else if (errno != ENOENT) {
+		return fail(k, path);
 	}
 	notice(k->m->notices, NOTICE_NAME, path, NULL);
 	return copy_entry(e->at.dir, e->at.name, k->stage.new, "copy", dir,
@@ -187,22 +191,19 @@ copy_all(struct mirroring *k)
 }
 
 /*
- * What the source lacks, and at the end the modes of folders: both deepest
- * first, so by a list of the folders read from its end.
+ * What the source lacks, and then the modes of folders: both deepest first.
+ * So each folder has its end when the walk has left it.
  */
-static int
-note_folder(struct buf *b, struct span path)
-{
-	uint32_t tail = (uint32_t)path.n;
-
-	buf_add_span(b, path);
-	buf_add(b, &tail, sizeof(tail));
-	return buf_failed(b) ? -1 : 0;
-}
+struct ways {
+	struct buf path;	/* of the deepest that the walk is in */
+	size_t n;
+	size_t len[BENEATH_DEPTH_MAX];		/* of each on the way to it */
+	unsigned mode[BENEATH_DEPTH_MAX];	/* before the walk came */
+};
 
 /* The folder's end: its mode, or it goes when it is not the source's. */
 static int
-end_folder(struct mirroring *k, struct span path)
+end_folder(struct mirroring *k, struct span path, unsigned mode)
 {
 	const char *name;
 	struct stat st;
@@ -215,27 +216,43 @@ end_folder(struct mirroring *k, struct span path)
 		return errno == ENOENT || errno == ENOTDIR ? 0 :
 		    fail(k, path);
 	if (there == 1 && S_ISDIR(st.st_mode))
-		return mode_set_at(dir, name, st.st_mode & 0777) == -1 &&
-		    errno != ENOENT ? fail(k, path) : 0;
-	return unlinkat(dir, name, AT_REMOVEDIR) == -1 && errno != ENOENT &&
-	    errno != ENOTEMPTY ? fail(k, path) : 0;
+		mode = st.st_mode & 0777;
+	else if (unlinkat(dir, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+		return 0;
+	else if (errno != ENOTEMPTY && errno != EEXIST)
+		return fail(k, path);
+	return mode_set_at(dir, name, mode) == -1 && errno != ENOENT ?
+	    fail(k, path) : 0;
+}
+
+/* Ends the folders that path is not in; all of them for an empty one. */
+static int
+leave(struct mirroring *k, struct ways *w, struct span path)
+{
+	struct span folder = buf_span(&w->path);
+
+	while (w->n > 0) {
+		folder.n = w->len[w->n - 1];
+		if (path.n > 0 && path_is_below(path, folder))
+			break;
+		w->n--;
+		if (end_folder(k, folder, w->mode[w->n]) == -1)
+			return -1;
+	}
+	return 0;
 }
 
 static int
-end_folders(struct mirroring *k, const struct buf *folders)
+arrive(struct mirroring *k, struct ways *w, const struct walk_entry *e)
 {
-	uint32_t tail;
-	struct span path;
-	size_t at = folders->len;
-
-	while (at > 0) {
-		at -= sizeof(tail);
-		memcpy(&tail, folders->data + at, sizeof(tail));
-		at -= tail;
-		path = (struct span){ folders->data + at, tail };
-		if (end_folder(k, path) == -1)
-			return -1;
+	buf_reset(&w->path, ENTRY_PATH_MAX);
+	buf_add_span(&w->path, e->path);
+	if (buf_failed(&w->path) || w->n == BENEATH_DEPTH_MAX) {
+		errno = ENOMEM;
+		return fail(k, e->path);
 	}
+	w->len[w->n] = e->path.n;
+	w->mode[w->n++] = e->st.st_mode & 07777;
 	return 0;
 }
 
@@ -245,8 +262,12 @@ remove_one(struct mirroring *k, const struct walk_entry *e)
 	struct stat st;
 	int there = look(k, k->from, e->path, &st);
 
-	if (there != 0)
-		return there == -1 ? -1 : 0;
+	if (there == -1)
+		return -1;
+	/* What is left out of the source's tree is not there. */
+	if (there == 1 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) ||
+	    S_ISLNK(st.st_mode)))
+		return 0;
 	notice(k->m->notices, NOTICE_NAME, e->path, "deleted");
 	return unlinkat(e->dir, e->name, 0) == -1 && errno != ENOENT ?
 	    fail(k, e->path) : 0;
@@ -257,25 +278,54 @@ remove_others(struct mirroring *k)
 {
 	struct span none = { NULL, 0 };
 	struct walk *w = walk_open(k->m->to, none, k->m->scope, false);
-	struct buf folders = { .data = NULL };
+	struct ways ways = { .n = 0 };
 	struct walk_entry e;
 	enum walk_result r;
 	int got = 0;
 
 	if (w == NULL)
 		return fail(k, span_of("."));
+	walk_open_up(w);
 	while (got == 0 && (r = walk_next(w, &e)) != WALK_END) {
 		if (r == WALK_FAILED)
 			got = fail(k, e.path);
-		else if (e.type != WALK_DIR)
-			got = remove_one(k, &e);
-		else if (note_folder(&folders, e.path) == -1)
-			got = fail(k, e.path);
+		else if (leave(k, &ways, e.path) == -1)
+			got = -1;
+		else
+			got = e.type == WALK_DIR ? arrive(k, &ways, &e) :
+			    remove_one(k, &e);
 	}
 	walk_free(w);
 	if (got == 0)
-		got = end_folders(k, &folders);
-	buf_free(&folders);
+		got = leave(k, &ways, none);
+	buf_free(&ways.path);
+	return got;
+}
+
+/* By what is above it, up to the root: links and ".." do not matter. */
+int
+mirror_is_in(int inner, int outer)
+{
+	struct stat want, st, above;
+	int fd = openat(inner, ".", O_PATH | O_DIRECTORY | O_CLOEXEC), up;
+	int got = fd == -1 || fstat(outer, &want) == -1 ||
+	    fstat(fd, &st) == -1 ? -1 : 0;
+
+	while (got == 0) {
+		if (st.st_dev == want.st_dev && st.st_ino == want.st_ino) {
+			got = 1;
+			break;
+		}
+		up = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		io_close(fd);
+		fd = up;
+		if (fd == -1 || fstat(fd, &above) == -1)
+			got = -1;
+		else if (above.st_dev == st.st_dev && above.st_ino == st.st_ino)
+			break;
+		st = above;
+	}
+	io_close(fd);
 	return got;
 }
 
@@ -308,10 +358,10 @@ int
 mirror_recover(int root, int64_t deadline, struct fault *f)
 {
 	struct stage s;
-	int got;
+	int got = stage_is_left(root, MIRROR_STAGE);
 
-	if (!stage_is_left(root, MIRROR_STAGE))
-		return 0;
+	if (got != 1)
+		return got == -1 ? fault_system(f, span_of(SCOPE_RUNTIME)) : 0;
 	if (stage_open(&s, root, MIRROR_STAGE, deadline, f) == -1)
 		return -1;
 	got = stage_remove(&s, f);

@@ -19,7 +19,13 @@ struct mirror {
 	const struct notices *notices;
 };
 
-/* 0, or -1 with f. */
+/*
+ * Whether folder inner is outer, or in it: 1, 0, or -1 with errno.  Of such
+ * two none can be made equal to the other.
+ */
+int mirror_is_in(int inner, int outer);
+
+/* from and to are not one in the other.  0, or -1 with f. */
 int mirror_tree(const struct mirror *m, struct fault *f);
 
 /* Removes what a mirror that was killed has left.  0, or -1 with f. */

@@ -16,14 +16,11 @@ mode_set_at(int dir, const char *name, unsigned mode)
 	fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd == -1)
 		return -1;
+	got = fstat(fd, &st);
 	/* No mode is set through a link: the descriptor is the entry's own. */
-	if (fstat(fd, &st) == -1 || S_ISLNK(st.st_mode)) {
+	if (got == -1 || S_ISLNK(st.st_mode) || (st.st_mode & 07777) == mode) {
 		io_close(fd);
-		return 0;
-	}
-	if ((st.st_mode & 07777) == mode) {
-		io_close(fd);
-		return 0;
+		return got;
 	}
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	got = chmod(link, mode);

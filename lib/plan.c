@@ -222,14 +222,16 @@ plan_delete_list(struct plan *p, int deleted)
 {
 	struct path_list *l = path_list_open(deleted);
 	struct span path;
-	int got = 0;
+	int got = 0, is = 0;
 
 	if (l == NULL)
 		return fault_system(p->f, span_of("deletions"));
-	while (got == 0 && path_list_peek(l, &path)) {
+	while (got == 0 && (is = path_list_peek(l, &path)) == 1) {
 		got = delete_entry(p, path);
 		path_list_next(l);
 	}
+	if (is == -1)
+		got = fault_system(p->f, span_of("deletions"));
 	path_list_free(l);
 	return got;
 }

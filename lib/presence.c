@@ -1,15 +1,14 @@
-#include <sys/syscall.h>
+#include <sys/stat.h>
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#include "clock.h"
 #include "io.h"
 #include "presence.h"
+#include "recordlock.h"
 #include "units.h"
 
 #define LOCK_FILE "gateway.lock"
@@ -55,21 +54,23 @@ is_alive(pid_t pid)
 	return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
 }
 
+static bool
+is_there(const struct queue *q, const char *name)
+{
+	struct stat st;
+
+	return fstatat(q->root, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 /* Who holds the lock: false for nobody. */
 static bool
 lock_holder(const struct queue *q, pid_t *pid)
 {
-	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-	int fd = queue_open_file(q, LOCK_FILE, O_RDWR), result;
+	int fd = queue_open_file(q, LOCK_FILE, O_RDWR);
+	bool held = fd != -1 && recordlock_holder(fd, pid);
 
-	if (fd == -1)
-		return false;
-	result = fcntl(fd, F_GETLK, &fl);
 	io_close(fd);
-	if (result == -1 || fl.l_type == F_UNLCK)
-		return false;
-	*pid = fl.l_pid > 0 ? fl.l_pid : 0;
-	return true;
+	return held;
 }
 
 void
@@ -83,22 +84,16 @@ presence_look(const struct queue *q, struct presence *p)
 		return;
 	}
 	p->pid = written_pid(q);
-	p->up = is_alive(p->pid) &&
-	    faccessat(q->root, READY_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	p->up = is_alive(p->pid) && is_there(q, READY_FILE);
 }
 
 int
 presence_claim(const struct queue *q)
 {
-	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	int fd = queue_open_file(q, LOCK_FILE, O_RDWR | O_CREAT);
 
-	if (fd == -1)
-		return -1;
-	if (fcntl(fd, F_SETLK, &fl) == 0)
+	if (fd == -1 || recordlock_take(fd) == 0)
 		return fd;
-	if (errno == EACCES)
-		errno = EAGAIN;
 	io_close(fd);
 	return -1;
 }
@@ -106,7 +101,7 @@ presence_claim(const struct queue *q)
 bool
 presence_is_left(const struct queue *q)
 {
-	return faccessat(q->root, PID_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	return is_there(q, PID_FILE);
 }
 
 static int
@@ -162,47 +157,17 @@ presence_withdraw(const struct queue *q)
 	unlinkat(q->root, PID_FILE, 0);
 }
 
-/* Until nobody holds the lock, or the deadline: false then. */
-static bool
-wait_gone(const struct queue *q, int64_t deadline)
-{
-	pid_t pid;
-
-	while (lock_holder(q, &pid)) {
-		if (clock_mono_ms() >= deadline)
-			return false;
-		poll(NULL, 0, 5);
-	}
-	return true;
-}
-
-/*
- * The signal goes to the process that held the lock when its pidfd was
- * taken: that pid cannot have been reused meanwhile.  Without pidfds (old
- * kernels) the lock is looked at a moment before the kill.
- */
+/* 0 when nobody holds the lock any more, else -1 with errno. */
 static int
-signal_holder(const struct queue *q, int signo, pid_t *pid)
+stop_holder(const struct queue *q, int64_t kill_ms, pid_t *pid)
 {
-	pid_t again = 0;
-	int fd, result = -1;
+	int fd = queue_open_file(q, LOCK_FILE, O_RDWR), result;
 
-	if (!lock_holder(q, pid))
-		return 0;
-	if (*pid == 0) {
-		errno = EPERM;		/* in another pid namespace */
-		return -1;
-	}
-	fd = (int)syscall(SYS_pidfd_open, *pid, 0);
-	if (!lock_holder(q, &again) || again != *pid)
-		result = 0;
-	else if (fd != -1)
-		result = (int)syscall(SYS_pidfd_send_signal, fd, signo, NULL,
-		    0);
-	else
-		result = kill(*pid, signo);
+	if (fd == -1)
+		return errno == ENOENT ? 0 : -1;
+	result = recordlock_stop(fd, kill_ms, pid);
 	io_close(fd);
-	return result == -1 && errno == ESRCH ? 0 : result;
+	return result;
 }
 
 enum presence_stop
@@ -212,15 +177,8 @@ presence_stop(const struct queue *q, int64_t kill_ms, struct presence *was)
 	if (was->up && !was->ours)
 		return PRESENCE_FOREIGN;
 	if (was->up) {
-		if (signal_holder(q, SIGTERM, &was->pid) == -1)
+		if (stop_holder(q, kill_ms, &was->pid) == -1)
 			return PRESENCE_STUCK;
-		if (!wait_gone(q, clock_mono_ms() + kill_ms)) {
-			if (signal_holder(q, SIGKILL, &was->pid) == -1)
-				return PRESENCE_STUCK;
-			errno = ETIMEDOUT;
-			if (!wait_gone(q, clock_mono_ms() + kill_ms))
-				return PRESENCE_STUCK;
-		}
 	} else if (is_alive(written_pid(q))) {
 		was->pid = written_pid(q);
 		return PRESENCE_FOREIGN;

@@ -1,3 +1,4 @@
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 
 #include <errno.h>
@@ -75,6 +76,39 @@ int
 process_watch(pid_t pid)
 {
 	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+void
+process_default_signals(void)
+{
+	struct sigaction plain = { .sa_handler = SIG_DFL };
+	sigset_t none;
+	int n;
+
+	sigemptyset(&plain.sa_mask);
+	for (n = 1; n < NSIG; n++)
+		sigaction(n, &plain, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+int
+process_signals(void)
+{
+	struct sigaction plain = { .sa_handler = SIG_DFL };
+	sigset_t set;
+
+	/* Whoever ignores CHLD has nobody to wait for. */
+	sigemptyset(&plain.sa_mask);
+	sigaction(SIGCHLD, &plain, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) == -1)
+		return -1;
+	return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
 /* Whether it has ended, be it reaped or not; false without pidfds. */

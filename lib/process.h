@@ -28,6 +28,15 @@ bool process_is_alive(pid_t pid, uint64_t start);
 /* A descriptor that polls readable when it ends; -1 when there are none. */
 int process_watch(pid_t pid);
 
+/* Every signal as it is by default, and none blocked: before an exec. */
+void process_default_signals(void);
+
+/*
+ * Blocks TERM, INT, HUP and CHLD: a descriptor that tells of them
+ * (signalfd(2)), or -1 with errno.
+ */
+int process_signals(void);
+
 /* This boot's id, or "" when it cannot be read. */
 void process_boot(char out[static PROCESS_BOOT_SIZE]);
 

@@ -1,5 +1,4 @@
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,8 +12,8 @@
 #include "id.h"
 #include "io.h"
 #include "queue.h"
+#include "rename.h"
 
-#define NO_REPLACE 1		/* RENAME_NOREPLACE of <linux/fs.h> */
 #define SUFFIX ".json"
 #define NAME_SIZE (ID_MAX + sizeof(SUFFIX))
 
@@ -197,18 +196,6 @@ queue_is_current(const struct queue *q)
 	return true;
 }
 
-static bool
-lacks_flags(int error)
-{
-	return error == ENOSYS || error == EINVAL;
-}
-
-static int
-rename_noreplace(int from, const char *old, int to, const char *new)
-{
-	return (int)syscall(SYS_renameat2, from, old, to, new, NO_REPLACE);
-}
-
 /* Gives the finished temporary its name, unless that is taken (EEXIST). */
 static int
 publish_name(struct queue *q, int dir, const char *tmp, const char *name)
@@ -216,7 +203,7 @@ publish_name(struct queue *q, int dir, const char *tmp, const char *name)
 	if (!q->no_rename_flags) {
 		if (rename_noreplace(dir, tmp, dir, name) == 0)
 			return 0;
-		if (!lacks_flags(errno))
+		if (errno != ENOSYS)
 			return -1;
 		q->no_rename_flags = true;
 	}
@@ -283,7 +270,7 @@ queue_claim(struct queue *q, const char *id)
 	if (!q->no_rename_flags) {
 		if (rename_noreplace(from, name.text, to, name.text) == 0)
 			return 0;
-		if (!lacks_flags(errno))
+		if (errno != ENOSYS)
 			return -1;
 		q->no_rename_flags = true;
 	}

@@ -1,9 +1,9 @@
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdlib.h>
 
 #include "beneath.h"
 #include "entry.h"
+#include "glob.h"
 #include "scope.h"
 
 struct pattern {
@@ -205,7 +205,7 @@ segment_matches(const struct pattern *p, const char *glob, struct span part)
 		return false;
 	memcpy(name, part.p, part.n);
 	name[part.n] = '\0';
-	return fnmatch(glob, name, 0) == 0;
+	return glob_match(glob, name);
 }
 
 /* The pattern's segments are exactly those of path. */

@@ -34,7 +34,7 @@ sha256_add(struct sha256 *s, const void *data, size_t len)
 void
 sha256_add_zeros(struct sha256 *s, uint64_t n)
 {
-	static const uint8_t zeros[CHUNK];
+	static const uint8_t zeros[4096];
 	size_t len;
 
 	for (; n > 0; n -= len) {

@@ -106,7 +106,14 @@ stage_file(struct stage *s, const char *name)
 	    O_CLOEXEC, 0600);
 }
 
-bool
+/* What a failure to open or find it means: 0 for nothing there, -1. */
+static int
+absent(int error)
+{
+	return error == ENOENT || error == ENOTDIR || error == ELOOP ? 0 : -1;
+}
+
+int
 stage_has(const struct stage *s, const char *name)
 {
 	struct stat st;
@@ -114,22 +121,44 @@ stage_has(const struct stage *s, const char *name)
 	    openat(s->runtime, s->name, DIR_FLAGS), got;
 
 	if (dir == -1)
-		return false;
+		return absent(errno);
 	got = fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW);
 	if (s->dir == -1)
 		io_close(dir);
-	return got == 0;
+	return got == 0 ? 1 : absent(errno);
 }
 
-bool
+int
+stage_check_place(const struct stage *s, const char *name, bool folder,
+    struct fault *f)
+{
+	struct buf path = { .data = NULL };
+	struct stat st;
+	int got = fstatat(s->runtime, name, &st, AT_SYMLINK_NOFOLLOW);
+
+	if (got == -1 && errno == ENOENT)
+		return 0;
+	if (got == 0 && S_ISDIR(st.st_mode) == folder)
+		return 0;
+	buf_add_str(&path, SCOPE_RUNTIME "/");
+	buf_add_str(&path, name);
+	got = got == -1 ? fault_system(f, buf_span(&path)) :
+	    fault_input(f, buf_span(&path), folder ?
+	    "is in the place of a folder" : "a folder is in its place");
+	buf_free(&path);
+	return got;
+}
+
+int
 stage_is_left(int root, const char *name)
 {
 	struct stat st;
-	int runtime = openat(root, SCOPE_RUNTIME, DIR_FLAGS), got;
+	int runtime = openat(root, SCOPE_RUNTIME, O_PATH | O_DIRECTORY |
+	    O_NOFOLLOW | O_CLOEXEC), got;
 
 	if (runtime == -1)
-		return false;
+		return absent(errno);
 	got = fstatat(runtime, name, &st, AT_SYMLINK_NOFOLLOW);
 	io_close(runtime);
-	return got == 0;
+	return got == 0 ? 1 : absent(errno);
 }

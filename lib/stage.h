@@ -47,9 +47,21 @@ int stage_remove(struct stage *s, struct fault *f);
 /* A file in it, for reading and appending; made if it is not there. */
 int stage_file(struct stage *s, const char *name);
 
-bool stage_has(const struct stage *s, const char *name);
+/* Whether name is in it: 1, 0, or -1 with errno. */
+int stage_has(const struct stage *s, const char *name);
 
-/* Whether a folder root needs somebody to finish or clean up there. */
-bool stage_is_left(int root, const char *name);
+/*
+ * What will be put at name, beside the staging folder, must not meet a folder
+ * there (folder: must be one, if it is there).  Before anything is done.  0,
+ * or -1 with f.
+ */
+int stage_check_place(const struct stage *s, const char *name, bool folder,
+    struct fault *f);
+
+/*
+ * Whether a folder root needs somebody to finish or clean up there: 1, 0, or
+ * -1 with errno.
+ */
+int stage_is_left(int root, const char *name);
 
 #endif

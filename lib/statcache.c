@@ -221,18 +221,16 @@ statcache_find(struct statcache *c, struct span path, const struct stat *st,
 {
 	const struct head *h = &c->head;
 	struct span at;
-	int order;
+	int order = -1;
 
-	while (peek(c, &at)) {
+	while (order < 0 && peek(c, &at)) {
 		order = path_compare(at, path);
-		if (order > 0)
-			return false;
-		if (order == 0)
-			break;
-		c->at += sizeof(*h) + at.n;
-		c->have = false;
+		if (order < 0) {
+			c->at += sizeof(*h) + at.n;
+			c->have = false;
+		}
 	}
-	if (!c->have || !h->settled || h->ino != st->st_ino ||
+	if (order != 0 || !h->settled || h->ino != st->st_ino ||
 	    h->size != (uint64_t)st->st_size ||
 	    h->mtime_ns != stat_mtime_ns(st) ||
 	    h->ctime_ns != stat_ctime_ns(st))

@@ -1,3 +1,4 @@
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include "clock.h"
 #include "io.h"
 #include "presence.h"
+#include "process.h"
 #include "record.h"
 #include "supervise.h"
 
@@ -96,49 +98,83 @@ start_child(const struct supervise *s, int listener, int *alive,
 	return pid;
 }
 
-/* Until the child ends or *stop; then it is told, and given a while. */
+/* What supervise_run waits for. */
+struct wait {
+	const struct supervise *s;
+	volatile sig_atomic_t *stop;
+	const sigset_t *unblocked;
+	pid_t command;		/* 0 when there is none, or it has ended */
+	bool told;		/* the command, to end */
+};
+
+static bool
+is_over(const struct wait *w)
+{
+	return w->s->command != NULL ? w->command == 0 : *w->stop;
+}
+
 static void
-wait_child(pid_t pid, volatile sig_atomic_t *stop, const sigset_t *unblocked,
-    int *status)
+look_at_command(struct wait *w)
+{
+	int status;
+
+	if (w->command == 0)
+		return;
+	if (waitpid(w->command, &status, WNOHANG) == w->command) {
+		w->command = 0;
+		*w->s->command_status = WIFSIGNALED(status) ?
+		    128 + WTERMSIG(status) : WEXITSTATUS(status);
+	} else if (*w->stop && !w->told) {
+		kill(w->command, *w->stop);
+		w->told = true;
+	}
+}
+
+/*
+ * Until the child ends or it is over; then the child is told, and given a
+ * while.
+ */
+static void
+wait_child(struct wait *w, pid_t pid)
 {
 	int64_t deadline = -1;
-	int ms;
 
 	for (;;) {
-		if (waitpid(pid, status, WNOHANG) != 0)
+		if (waitpid(pid, NULL, WNOHANG) != 0)
 			return;
-		if (*stop && deadline == -1) {
+		look_at_command(w);
+		if (is_over(w) && deadline == -1) {
 			kill(pid, SIGTERM);
 			deadline = clock_mono_ms() + SUPERVISE_STOP_MS * 3 / 4;
 		}
 		if (deadline != -1 && clock_mono_ms() >= deadline)
 			kill(pid, SIGKILL);
 		/* CHLD is blocked but for this wait. */
-		ms = deadline == -1 ? -1 : 10;
-		if (ms == -1)
-			(void)ppoll(NULL, 0, NULL, unblocked);
+		if (deadline == -1)
+			(void)ppoll(NULL, 0, NULL, w->unblocked);
 		else
-			(void)poll(NULL, 0, ms);
+			(void)poll(NULL, 0, 10);
 	}
 }
 
-/* Serves until *stop: 0, or -1 when the child will not stay up. */
+/* Serves until it is over: 0, or -1 when the child will not stay up. */
 static int
-keep_running(const struct supervise *s, int listener,
-    volatile sig_atomic_t *stop, const sigset_t *unblocked)
+keep_running(struct wait *w, int listener)
 {
 	int64_t crashes[SUPERVISE_CRASHES_MAX] = { 0 }, now;
+	const struct supervise *s = w->s;
 	size_t n = 0;
-	int alive, status;
+	int alive;
 	pid_t pid;
 
 	for (;;) {
-		pid = start_child(s, listener, &alive, stop, unblocked);
+		pid = start_child(s, listener, &alive, w->stop, w->unblocked);
 		if (pid == -1)
 			return -1;
-		wait_child(pid, stop, unblocked, &status);
+		wait_child(w, pid);
 		close(alive);
-		if (*stop)
+		look_at_command(w);
+		if (is_over(w))
 			return 0;
 		s->gateway->warn("gateway", "the server crashed; restarting");
 		now = clock_mono_ms();
@@ -149,6 +185,48 @@ keep_running(const struct supervise *s, int listener,
 			return -1;
 		}
 		crashes[n++ % SUPERVISE_CRASHES_MAX] = now;
+	}
+}
+
+/* The command ends when we do, whatever way. */
+static int
+start_command(struct wait *w)
+{
+	const struct supervise *s = w->s;
+	struct buf url = { 0 };
+	pid_t parent = getpid();
+
+	if (s->command == NULL)
+		return 0;
+	address_put_url(s->address, &url);
+	buf_add_char(&url, '\0');
+	errno = ENOMEM;
+	if (!buf_failed(&url))
+		w->command = fork();
+	if (w->command == 0 && !buf_failed(&url)) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+		if (getppid() != parent)
+			_exit(111);
+		process_default_signals();
+		s->command(s->command_arg, url.data);
+		_exit(126);
+	}
+	buf_free(&url);
+	return w->command > 0 ? 0 : -1;
+}
+
+/* When the server gave up: the command has no use any more. */
+static void
+end_command(struct wait *w)
+{
+	int64_t deadline = clock_mono_ms() + SUPERVISE_STOP_MS;
+
+	if (w->command > 0)
+		kill(w->command, SIGTERM);
+	for (look_at_command(w); w->command > 0; look_at_command(w)) {
+		if (clock_mono_ms() >= deadline)
+			kill(w->command, SIGKILL);
+		(void)poll(NULL, 0, 10);
 	}
 }
 
@@ -178,6 +256,7 @@ supervise_run(const struct supervise *s, volatile sig_atomic_t *stop,
     const sigset_t *unblocked, const char **what)
 {
 	sigset_t waiting = *unblocked;
+	struct wait w = { .s = s, .stop = stop, .unblocked = &waiting };
 	int lock, listener, result, saved;
 
 	*what = "gateway.lock";
@@ -195,9 +274,12 @@ supervise_run(const struct supervise *s, volatile sig_atomic_t *stop,
 	result = publish(s);
 	if (result == 0) {
 		*what = NULL;
-		result = keep_running(s, listener, stop, &waiting);
+		result = start_command(&w);
+		if (result == 0)
+			result = keep_running(&w, listener);
 	}
 	saved = errno;
+	end_command(&w);
 	presence_withdraw(s->q);
 	address_withdraw(s->address);
 	close(listener);

@@ -5,6 +5,8 @@
  * A child that crashes is started again on the same socket, so that clients
  * only see a connection end.  When the parent dies, whatever way, the child
  * sees its pipe close and ends as if it had been told to.
+ *
+ * It may also run a command: then it serves for as long as that runs.
  */
 #ifndef SUPERVISE_H
 #define SUPERVISE_H
@@ -22,6 +24,14 @@ struct supervise {
 	struct address *address;
 	mode_t socket_mode;
 	int ready_fd;		/* gets ready.json's text and is closed; or -1 */
+	/*
+	 * The command, or NULL: called in a process of its own, with signals
+	 * as they are by default, once the gateway is ready; it must not
+	 * return.  It is sent the signal that stops us, and then waited for.
+	 */
+	void (*command)(void *arg, const char *url);
+	void *command_arg;
+	int *command_status;	/* its exit status, or 128 + its signal */
 };
 
 /*

@@ -15,7 +15,7 @@ static int
 receive(struct unpacking *k)
 {
 	struct receive *r = &k->r;
-	int got;
+	int got, about;
 
 	k->lines = stage_file(&k->stage, LINES);
 	k->deleted = stage_file(&k->stage, DELETED);
@@ -30,43 +30,18 @@ receive(struct unpacking *k)
 	r->deleted = k->deleted;
 	r->modes = k->modes;
 	/* From here on, what came can be gone on from. */
-	if (r->sums && k->start != START_REPEAT &&
-	    !stage_has(&k->stage, STAGE_ABOUT) && unpack_write_about(k) == -1)
+	if ((about = stage_has(&k->stage, STAGE_ABOUT)) == -1)
+		return staging_fault(k->f);
+	if (r->sums && k->start != START_REPEAT && about == 0 &&
+	    unpack_write_about(k) == -1)
 		return -1;
 	got = receive_all(r, k->f);
 	if (got == 0 || (k->f->kind == FAULT_CUT &&
-	    stage_has(&k->stage, STAGE_ABOUT) && r->ordered))
+	    stage_has(&k->stage, STAGE_ABOUT) != 0 && r->ordered))
 		return got;
 	/* Of no use any more, and perhaps what fills the disk. */
 	stage_remove(&k->stage, k->f);
 	return -1;
-}
-
-/* What was sent at first, and is deleted now. */
-static int
-unstage_deleted(struct unpacking *k)
-{
-	struct path_list *l = path_list_open(k->deleted);
-	struct beneath *b = beneath_open(k->stage.new);
-	const char *name;
-	struct span path;
-	int dir, got = 0;
-
-	if (l == NULL || b == NULL)
-		got = staging_fault(k->f);
-	while (got == 0 && path_list_peek(l, &path)) {
-		dir = beneath_parent(b, path, &name);
-		if (dir != -1) {
-			beneath_forget(b, path);
-			if ((dir = beneath_parent(b, path, &name)) != -1 &&
-			    beneath_remove_tree(dir, name) == -1)
-				got = staging_fault(k->f);
-		}
-		path_list_next(l);
-	}
-	path_list_free(l);
-	beneath_free(b);
-	return got;
 }
 
 /* --- the plan --- */
@@ -132,6 +107,22 @@ write_plan(struct unpacking *k, bool manifest)
 
 /* --- the end --- */
 
+static const char *const stored_names[] = { STORED_MANIFEST, STORED_NEXT,
+    STORED_MANIFEST CACHE_SUFFIX, STORED_NEXT CACHE_SUFFIX };
+#define STORED_NAMES	(sizeof(stored_names) / sizeof(stored_names[0]))
+
+/* Nothing may be in the way at the end, when the tree is changed already. */
+static int
+check_stored(const struct stage *s, struct fault *f)
+{
+	size_t i;
+
+	for (i = 0; i < STORED_NAMES; i++)
+		if (stage_check_place(s, stored_names[i], false, f) == -1)
+			return -1;
+	return 0;
+}
+
 static int
 store_result(struct stage *s, struct fault *f)
 {
@@ -150,12 +141,10 @@ store_result(struct stage *s, struct fault *f)
 static int
 forget_stored(struct stage *s, struct fault *f)
 {
-	static const char *const names[] = { STORED_MANIFEST, STORED_NEXT,
-	    STORED_MANIFEST CACHE_SUFFIX, STORED_NEXT CACHE_SUFFIX };
 	size_t i;
 
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (unlinkat(s->runtime, names[i], 0) == -1 &&
+	for (i = 0; i < STORED_NAMES; i++)
+		if (unlinkat(s->runtime, stored_names[i], 0) == -1 &&
 		    errno != ENOENT)
 			return staging_fault(f);
 	return 0;
@@ -169,16 +158,19 @@ finish(struct stage *s, int (*after)(struct unpacking *), struct unpacking *k,
 	struct apply a = { .root = s->root, .runtime = s->runtime,
 	    .staging = s->dir };
 	struct journal *j;
-	int got;
+	int fd = openat(s->dir, STAGE_JOURNAL, O_RDONLY | O_NOFOLLOW |
+	    O_CLOEXEC), got;
 
-	j = journal_open(openat(s->dir, STAGE_JOURNAL, O_RDONLY | O_NOFOLLOW |
-	    O_CLOEXEC));
+	if (fd == -1 || ((j = journal_open(fd)) == NULL && errno != EBADMSG))
+		return staging_fault(f);
 	if (j == NULL || journal_staging_ino(j) != s->ino) {
 		journal_free(j);
 		return fault_input(f, span_of(SCOPE_RUNTIME "/" UNPACK_STAGE
 		    "/" STAGE_JOURNAL), "not a journal of this folder");
 	}
-	got = apply_journal(&a, j, f);
+	got = check_stored(s, f);
+	if (got == 0)
+		got = apply_journal(&a, j, f);
 	if (got == 0 && after != NULL)
 		got = after(k);
 	if (got == 0)
@@ -205,7 +197,8 @@ check_repeat(struct unpacking *k)
 	struct manifest *m;
 	int got;
 
-	if (staged_result_write(&k->stage, RESULT, after, k->f) == -1)
+	if (staged_result_write(&k->stage, RESULT, false, after,
+	    k->f) == -1)
 		return unpack_wrong_start(k);
 	if ((m = staged_manifest(k->stage.dir, ORIGIN, false, k->f)) == NULL)
 		return -1;
@@ -223,12 +216,17 @@ carry_out(struct unpacking *k)
 	bool manifest = k->u->manifest;
 	char id[MANIFEST_ID_SIZE];
 
-	if (k->start == START_AGAIN && unstage_deleted(k) == -1)
-		return -1;
 	if (k->start == START_REPEAT)
 		return check_repeat(k);
-	if (ordered && staged_result_write(&k->stage, RESULT, id, k->f) == -1)
+	if (ordered && staged_result_write(&k->stage, RESULT, false, id,
+	    k->f) == -1)
 		return -1;
+	if (k->start == START_AGAIN &&
+	    staged_settle(&k->stage, k->modes, k->f) == -1) {
+		/* Nobody can go on from that. */
+		stage_remove(&k->stage, k->f);
+		return -1;
+	}
 	if (write_plan(k, manifest) == -1)
 		return -1;
 	if (!manifest)
@@ -266,10 +264,14 @@ unpack_staged(struct unpacking *k)
 static int
 recover(struct stage *s, struct fault *f)
 {
-	if (stage_has(s, STAGE_JOURNAL))
+	int journal = stage_has(s, STAGE_JOURNAL), about;
+
+	if (journal == -1 || (about = stage_has(s, STAGE_ABOUT)) == -1)
+		return staging_fault(f);
+	if (journal == 1)
 		return stage_again(s, f) == -1 ? -1 :
 		    finish(s, NULL, NULL, f);
-	return stage_has(s, STAGE_ABOUT) ? 0 : stage_remove(s, f);
+	return about == 1 ? 0 : stage_remove(s, f);
 }
 
 int
@@ -281,12 +283,16 @@ unpack_tree(const struct unpack *u, struct fault *f)
 
 	if (stage_open(&k.stage, u->root, UNPACK_STAGE, u->deadline, f) == -1)
 		return -1;
+	if (check_stored(&k.stage, f) == -1) {
+		stage_close(&k.stage);
+		return -1;
+	}
 	got = recover(&k.stage, f);
 	if (got == 0)
 		got = unpack_staged(&k);
 	/* What is refused leaves nothing; what was cut short, or begun, stays. */
 	if (got == -1 && f->kind != FAULT_CUT &&
-	    !stage_has(&k.stage, STAGE_JOURNAL))
+	    stage_has(&k.stage, STAGE_JOURNAL) == 0)
 		stage_remove(&k.stage, f);
 	receive_free(&k.r);
 	tar_read_free(k.r.tar);
@@ -314,8 +320,11 @@ unpack_recover(int root, int64_t deadline, struct fault *f)
 int
 unpack_recover_left(int root, int64_t deadline, struct fault *f)
 {
-	return stage_is_left(root, UNPACK_STAGE) ?
-	    unpack_recover(root, deadline, f) : 0;
+	int left = stage_is_left(root, UNPACK_STAGE);
+
+	if (left == -1)
+		return staging_fault(f);
+	return left == 1 ? unpack_recover(root, deadline, f) : 0;
 }
 
 int
@@ -323,14 +332,18 @@ unpack_partial(int root, int64_t deadline, struct manifest_writer *out,
     struct fault *f)
 {
 	struct stage s;
-	int got = -1;
+	int got = -1, about, journal;
 
 	if (stage_open(&s, root, UNPACK_STAGE, deadline, f) == -1)
 		return -1;
-	if (!stage_has(&s, STAGE_ABOUT) || stage_has(&s, STAGE_JOURNAL))
+	about = stage_has(&s, STAGE_ABOUT);
+	journal = stage_has(&s, STAGE_JOURNAL);
+	if (about == -1 || journal == -1)
+		staging_fault(f);
+	else if (about == 0 || journal == 1)
 		fault_input(f, span_of("."), "no transfer was cut short");
 	else if (stage_again(&s, f) == 0)
-		got = staged_result(&s, out, f);
+		got = staged_result(&s, true, out, f);
 	stage_close(&s);
 	return got;
 }

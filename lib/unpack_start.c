@@ -65,12 +65,13 @@ static int
 is_partial(struct unpacking *k, const char *since)
 {
 	char id[MANIFEST_ID_SIZE];
+	int about = stage_has(&k->stage, STAGE_ABOUT);
 
-	if (!stage_has(&k->stage, STAGE_ABOUT))
-		return 0;
+	if (about != 1)
+		return about == -1 ? staging_fault(k->f) : 0;
 	if (stage_again(&k->stage, k->f) == -1)
 		return -1;
-	if (staged_result_write(&k->stage, "partial", id, k->f) == 0)
+	if (staged_result_write(&k->stage, "partial", true, id, k->f) == 0)
 		return strcmp(id, since) == 0;
 	/* Killed while it was noted: it makes no tree, and is thrown away. */
 	if (k->f->kind != FAULT_INPUT)
@@ -98,6 +99,12 @@ go_on(struct unpacking *k)
 	return fd == -1 ? staging_fault(k->f) : 0;
 }
 
+static int
+stored_fault(struct unpacking *k, const char *name)
+{
+	return fault_system(k->f, span_of(name));
+}
+
 /* Copies a stored manifest to `origin` if its id is since, or any (NULL). */
 static int
 take_stored(struct unpacking *k, const char *name, const char *since)
@@ -111,11 +118,16 @@ take_stored(struct unpacking *k, const char *name, const char *since)
 	fd = openat(k->stage.runtime, name, O_RDONLY | O_NOFOLLOW |
 	    O_NONBLOCK | O_CLOEXEC);
 	if (fd == -1)
-		return 0;
+		return errno == ENOENT || errno == ELOOP || errno == ENXIO ?
+		    0 : stored_fault(k, name);
 	from = dup(fd);
 	m = manifest_open(fd, name, &ignored);
 	if (m != NULL && manifest_id(m, id, &ignored) == 0)
 		got = since == NULL || strcmp(id, since) == 0;
+	else if (ignored.kind == FAULT_SYSTEM && ignored.error != EISDIR) {
+		errno = ignored.error;
+		got = stored_fault(k, name);
+	}
 	manifest_free(m);
 	fault_clear(&ignored);
 	if (got == 1) {
@@ -257,7 +269,11 @@ find_origin(struct unpacking *k, const char *since)
 int
 unpack_find_start(struct unpacking *k, bool delta, const char *since)
 {
-	if (delta && k->u->clean && !stage_has(&k->stage, STAGE_ABOUT))
+	int about = stage_has(&k->stage, STAGE_ABOUT);
+
+	if (about == -1)
+		return staging_fault(k->f);
+	if (delta && k->u->clean && about == 0)
 		return fault_input(k->f, span_of("archive"),
 		    "only what changed; --clean is for a whole tree");
 	if (delta)

@@ -54,13 +54,24 @@ struct manifest *staged_manifest(int dir, const char *name, bool lines,
 /* A file without what an earlier call left there. */
 int staged_file(struct stage *s, const char *name);
 
-/* What there will be once all that was received is in its place. */
-int staged_result(struct stage *s, struct manifest_writer *out,
+/*
+ * What there will be once all that was received is in its place; cut: there
+ * is more to come.
+ */
+int staged_result(struct stage *s, bool cut, struct manifest_writer *out,
     struct fault *f);
 
 /* The same as a file of the staging folder, and its id. */
-int staged_result_write(struct stage *s, const char *name,
+int staged_result_write(struct stage *s, const char *name, bool cut,
     char id[static MANIFEST_ID_SIZE], struct fault *f);
+
+/*
+ * The staged tree came in parts, the last of each perhaps not whole: what
+ * `manifest` has not is removed, what it has must be there as it was sent, or
+ * be what `origin` has.  modes, that file, is written anew: of each folder it
+ * has the last mode only.  0, or -1 with f: a FAULT_CUT when it is not so.
+ */
+int staged_settle(struct stage *s, int modes, struct fault *f);
 
 /*
  * The cache of what the target had before: made with `origin`, or else beside

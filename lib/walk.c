@@ -8,12 +8,17 @@
 #include "beneath.h"
 #include "buf.h"
 #include "io.h"
+#include "mode.h"
 #include "walk.h"
 
 #define DENTS_SIZE	65536
-#define NAMES_MAX	(512U * 1024 * 1024)	/* bytes, of one folder */
+#define NAMES_ROOM	(8 * 1024 * 1024)	/* for those of one folder */
 
-/* A folder on the way down.  Each name is a byte for its type and a string. */
+/*
+ * A folder on the way down.  Each name is a byte for its type and a string.
+ * What has no room is read again when its turn comes: always the names that
+ * are next in order are held.
+ */
 struct level {
 	int fd;
 	dev_t dev;
@@ -22,11 +27,13 @@ struct level {
 	struct buf names;
 	const char **sorted;
 	size_t n, next;
+	struct buf after;	/* a string: names up to it had their turn */
+	struct buf before;	/* a string: those from it on are not held */
 };
 
 struct walk {
 	const struct scope *scope;
-	bool follow, show_excluded;
+	bool follow, show_excluded, open_up;
 	bool entered;		/* the last entry's folder is the top level */
 	size_t depth;
 	struct level *levels[BENEATH_DEPTH_MAX + 1];
@@ -50,7 +57,56 @@ struct dent {
 	char name[];
 };
 
-static void
+static int
+sort_names(struct level *l)
+{
+	const char *p = l->names.data;
+	size_t i;
+
+	free(l->sorted);
+	l->sorted = NULL;
+	if (l->n == 0)
+		return 0;
+	if ((l->sorted = malloc(l->n * sizeof(*l->sorted))) == NULL)
+		return -1;
+	for (i = 0; i < l->n; i++, p += strlen(p) + 1)
+		l->sorted[i] = p;
+	qsort(l->sorted, l->n, sizeof(*l->sorted), by_bytes);
+	return 0;
+}
+
+/* Only the first half stays. */
+static int
+drop_half(struct level *l)
+{
+	struct buf kept = { .data = NULL };
+	size_t i;
+
+	if (sort_names(l) == -1)
+		return -1;
+	l->n /= 2;
+	for (i = 0; i < l->n; i++)
+		buf_add(&kept, l->sorted[i], strlen(l->sorted[i]) + 1);
+	buf_reset(&l->before, DENTS_SIZE);
+	buf_add(&l->before, l->sorted[l->n] + 1, strlen(l->sorted[l->n]));
+	buf_free(&l->names);
+	l->names = kept;
+	if (!buf_failed(&l->names) && !buf_failed(&l->before))
+		return 0;
+	errno = ENOMEM;
+	return -1;
+}
+
+static bool
+has_turn(const struct level *l, const char *name)
+{
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return false;
+	return (l->after.len == 0 || strcmp(name, l->after.data) > 0) &&
+	    (l->before.len == 0 || strcmp(name, l->before.data) < 0);
+}
+
+static int
 add_names(struct level *l, const char *dents, size_t len)
 {
 	const struct dent *d;
@@ -58,43 +114,59 @@ add_names(struct level *l, const char *dents, size_t len)
 
 	for (at = 0; at < len; at += d->reclen) {
 		d = (const void *)(dents + at);
-		if (strcmp(d->name, ".") == 0 || strcmp(d->name, "..") == 0)
+		if (!has_turn(l, d->name))
 			continue;
 		buf_add_char(&l->names, (char)(d->type + 1));
 		buf_add(&l->names, d->name, strlen(d->name) + 1);
 		l->n++;
+		/* To sort takes two pointers a name. */
+		if (l->names.len + l->n * 2 * sizeof(*l->sorted) >
+		    NAMES_ROOM && drop_half(l) == -1)
+			return -1;
 	}
+	if (!buf_failed(&l->names))
+		return 0;
+	errno = ENOMEM;
+	return -1;
 }
 
 static int
 read_names(struct walk *w, struct level *l)
 {
-	const char *p;
-	size_t i;
 	long n;
 
+	l->n = l->next = 0;
+	buf_reset(&l->names, NAMES_ROOM);
+	buf_reset(&l->before, DENTS_SIZE);
 	for (;;) {
 		n = syscall(SYS_getdents64, l->fd, w->dents, DENTS_SIZE);
 		if (n == -1 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			break;
-		add_names(l, w->dents, (size_t)n);
-		if (buf_failed(&l->names) || l->names.len > NAMES_MAX) {
-			errno = ENOMEM;
+		if (add_names(l, w->dents, (size_t)n) == -1)
 			return -1;
-		}
 	}
-	if (n == -1)
-		return -1;
-	if (l->n == 0)
+	return n == -1 ? -1 : sort_names(l);
+}
+
+/* Those that had no room: 1, 0 when there are none, -1. */
+static int
+read_more(struct walk *w, struct level *l)
+{
+	const char *last;
+
+	if (l->before.len == 0)
 		return 0;
-	if ((l->sorted = malloc(l->n * sizeof(*l->sorted))) == NULL)
+	last = l->sorted[l->n - 1] + 1;
+	buf_reset(&l->after, DENTS_SIZE);
+	buf_add(&l->after, last, strlen(last) + 1);
+	if (buf_failed(&l->after)) {
+		errno = ENOMEM;
 		return -1;
-	for (i = 0, p = l->names.data; i < l->n; i++, p += strlen(p) + 1)
-		l->sorted[i] = p;
-	qsort(l->sorted, l->n, sizeof(*l->sorted), by_bytes);
-	return 0;
+	}
+	return lseek(l->fd, 0, SEEK_SET) == -1 || read_names(w, l) == -1 ?
+	    -1 : 1;
 }
 
 static void
@@ -104,6 +176,8 @@ level_free(struct level *l)
 		return;
 	io_close(l->fd);
 	buf_free(&l->names);
+	buf_free(&l->after);
+	buf_free(&l->before);
 	free(l->sorted);
 	free(l);
 }
@@ -186,6 +260,12 @@ walk_show_excluded(struct walk *w)
 	w->show_excluded = true;
 }
 
+void
+walk_open_up(struct walk *w)
+{
+	w->open_up = true;
+}
+
 static enum walk_type
 type_of_mode(mode_t mode)
 {
@@ -219,11 +299,30 @@ is_loop(const struct walk *w, const struct stat *st)
 	return false;
 }
 
+/* Gives the folder its owner's bits; *mode is what it had. */
+static int
+open_up(const struct walk_entry *e, mode_t *mode)
+{
+	struct stat st;
+
+	if (fstatat(e->dir, e->name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+		return -1;
+	*mode = st.st_mode;
+	/* Who may not set it may yet be let in. */
+	if (S_ISDIR(st.st_mode) && (st.st_mode & 0700) != 0700)
+		(void)mode_set_at(e->dir, e->name,
+		    (st.st_mode & 07777) | 0700);
+	return 0;
+}
+
 static int
 enter(struct walk *w, struct walk_entry *e)
 {
+	mode_t before = 0;
 	int fd;
 
+	if (w->open_up && open_up(e, &before) == -1)
+		return -1;
 	fd = openat(e->dir, e->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC |
 	    (w->follow ? 0 : O_NOFOLLOW));
 	if (fd == -1)
@@ -240,6 +339,8 @@ enter(struct walk *w, struct walk_entry *e)
 	e->has_stat = true;
 	if (push(w, fd, &e->st) == -1)
 		return -1;
+	if (w->open_up)
+		e->st.st_mode = before;
 	w->entered = true;
 	return 0;
 }
@@ -300,7 +401,15 @@ walk_next(struct walk *w, struct walk_entry *e)
 	while (w->depth > 0) {
 		l = w->levels[w->depth - 1];
 		if (l->next == l->n) {
-			pop(w);
+			got = read_more(w, l);
+			if (got == -1) {
+				w->path.len = l->path_len;
+				*e = (struct walk_entry){
+				    .path = buf_span(&w->path) };
+				return WALK_FAILED;
+			}
+			if (got == 0)
+				pop(w);
 			continue;
 		}
 		got = take_name(w, l, e);

@@ -3,7 +3,8 @@
  * the order of their bytes (path_compare).
  *
  * Everything is reached by descriptors without following links.  In memory
- * are the names of the folders on the way down to where the walk is.
+ * are the names of the folders on the way down to where the walk is, up to
+ * 8 MB of each; those of a larger folder are read in several turns.
  */
 #ifndef WALK_H
 #define WALK_H
@@ -42,6 +43,12 @@ void walk_free(struct walk *w);			/* NULL too */
 
 /* Also report what is excluded, once, without what is below it. */
 void walk_show_excluded(struct walk *w);
+
+/*
+ * Folders that their owner may not read, write and search are made so when
+ * the walk comes to them; an entry's st has the mode from before.
+ */
+void walk_open_up(struct walk *w);
 
 /*
  * The next entry; its path and descriptor hold until the next call.  An entry

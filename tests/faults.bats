@@ -40,3 +40,16 @@ load helper
 	echo "$output"
 	[ "$status" -eq 0 ]
 }
+
+@test "faults: whole runs, over four channels: no call twice, nothing left" {
+	run "$BATS_TEST_DIRNAME/faults/run.py" --rounds 10
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[[ $output == *"10 rounds, 0 failed" ]]
+}
+
+@test "faults: a host that sends twice, or denies it, is found out" {
+	run "$BATS_TEST_DIRNAME/faults/run.py" --self-test
+	echo "$output"
+	[ "$status" -eq 0 ]
+}

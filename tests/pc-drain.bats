@@ -522,3 +522,29 @@ put_vector() {
 	find q | sort | diff before -
 	[ "$(<secret)" = secret ]
 }
+
+@test "pc-drain: --except - takes ids from stdin up to an empty line, and no more" {
+	mkdir -p q/requests q/claimed q/responses
+	chmod 700 q q/*
+	for id in kept safe; do
+		put_request q "$id"
+		mv "q/requests/$id.json" q/claimed/
+	done
+	printf 'kept\n\n{"id":"safe","status":200,"headers":{},"body":"b"}\n' |
+	    pc-drain -q q -f --respond --recover --except - >out
+	grep -q '"id":"safe","method"' out
+	grep -q '"id":"safe","wrote":true' out
+	run ! grep kept out
+	[ -e q/claimed/kept.json ]
+	run -100 pc-drain -q q --recover --except - <<<'not/an/id'
+}
+
+@test "pc-drain: --echo answers an empty line; --existing makes no queue" {
+	run -0 pc-drain -q q -f --respond --echo <<<$'\n\n'
+	[ "$(printf '\n\n\n' | pc-drain -q q -f --respond --echo | wc -l)" -eq 3 ]
+	[ "$(printf '\n\n\n' | pc-drain -q q -f --respond | wc -l)" -eq 0 ]
+	run --separate-stderr -1 pc-drain -q none -f --existing
+	[ "$stderr" = "pc-drain: none: No such file or directory" ]
+	[ ! -e none ]
+	run -100 pc-drain -q q --echo
+}

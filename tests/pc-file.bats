@@ -110,8 +110,9 @@ sum_of() {
 @test "pc-file put: a folder that comes in between stays" {
 	# The kernel's word counts, not the look before: here it says nothing.
 	mkdir f
-	run -100 strace -qq -o trace -P f -e 'trace=?newfstatat,?fstatat64' \
-	    -e 'inject=?newfstatat,?fstatat64:error=ENOENT' pc-file put f <<<x
+	stat='?newfstatat,?fstatat64,?lstat,?stat'
+	run -100 strace -qq -o trace -P f -e "trace=$stat" \
+	    -e "inject=$stat:error=ENOENT" pc-file put f <<<x
 	[ "${lines[-1]}" = "pc-file: f: Is a directory" ]
 	grep -q INJECTED trace
 	[ -d f ]

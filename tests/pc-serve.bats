@@ -561,3 +561,73 @@ ticks() { cut -d' ' -f14,15 "/proc/$(child)/stat"; }
 	wait "$tracer" || :
 	! grep getdents trace || false
 }
+
+@test "pc-serve: a command has the gateway for as long as it runs, and its status" {
+	run --separate-stderr -7 pc-serve -q q --claims -- sh -c '
+		umask
+		[ "$PAPERCLIP_API_BRIDGE_MODE" = queue_v1 ] || exit 1
+		[ "${#PAPERCLIP_API_KEY}" -eq 32 ] || exit 2
+		[ -e "$PAPERCLIP_BRIDGE_QUEUE_DIR/ready.json" ] || exit 3
+		[ -z "${PAPERCLIP_BRIDGE_TOKEN+set}" ] || exit 4
+		curl -s -m 5 "$PAPERCLIP_API_URL/x"
+		cat
+		echo error >&2
+		exit 7' <<<"its input"
+	[ "${lines[0]}" = 0022 ]
+	[[ $output == *'{"error":"Invalid bridge token."}its input' ]]
+	[ "$stderr" = error ]
+	[ ! -e q/ready.json ]
+	run -1 pc-serve -q q --status
+	# Its own token is nobody's, and not the same twice.
+	run -0 pc-serve -q q -- sh -c 'echo "$PAPERCLIP_API_KEY"'
+	first=$output
+	run -0 pc-serve -q q -- sh -c 'echo "$PAPERCLIP_API_KEY"'
+	[ "$first" != "$output" ]
+	[ -z "$(grep -rF "$output" q)" ]
+	PAPERCLIP_BRIDGE_TOKEN=given run -0 pc-serve -q q -- sh -c 'echo "$PAPERCLIP_API_KEY"'
+	[ "$output" = given ]
+}
+
+@test "pc-serve: a command that cannot be run, or is killed; a queue that is not there" {
+	run --separate-stderr -127 pc-serve -q q -- ./none
+	[ "$stderr" = "pc-serve: ./none: No such file or directory" ]
+	run --separate-stderr -126 pc-serve -q q -- "$PWD"
+	run -137 pc-serve -q q -- sh -c 'kill -KILL $$'
+	run --separate-stderr -1 pc-serve -q none --existing -- true
+	[ "$stderr" = "pc-serve: none: No such file or directory" ]
+	[ ! -e none ]
+	run -100 pc-serve -q q --daemon -- true
+	# One that serves already: said to the caller, not to the log.
+	serve
+	run --separate-stderr -1 pc-serve -q q -- true
+	[ "$stderr" = "pc-serve: q: another gateway serves this queue" ]
+}
+
+@test "pc-serve: TERM goes to the command, and the gateway serves until it has ended" {
+	pc-serve -q q --claims -- sh -c '
+		trap "curl -s -m 5 -H \"Authorization: Bearer \$PAPERCLIP_API_KEY\" \$PAPERCLIP_API_URL/last >last; exit 9" TERM
+		: >there
+		while :; do sleep 0.05; done' 3>&- &
+	pids+=("$!")
+	pid=$!
+	wait_until test -e there
+	no_token=1 answer
+	kill "$pid"
+	ended "$pid" 9
+	grep -q '/last' last
+}
+
+@test "pc-serve: the server behind a command is started again on its port; with its parent the command ends" {
+	pc-serve -q q -- sh -c 'echo "$PAPERCLIP_API_URL" >url; while :; do sleep 0.05; done' 3>&- &
+	pid=$!
+	pids+=("$pid")
+	wait_until test -s url
+	server=$(pgrep -P "$pid" pc-serve || pgrep -P "$pid" -f 'pc-serve -q q')
+	server=${server%%$'\n'*}
+	command=$(pgrep -P "$pid" -x sh)
+	kill -KILL "$server"
+	wait_until curl -s -m 5 -o /dev/null "$(cat url)/x"
+	kill -KILL "$pid"
+	ended "$pid" 137
+	wait_until sh -c "! kill -0 $command"
+}

@@ -20,6 +20,31 @@ in_R() {
 	    sort | tr '\n' ' ')" = "$*${*:+ }" ]
 }
 
+# archive_of WORD... - x.tar: folders FOLDER/=MODE, hard links NAME=->TARGET,
+# and files NAME=TEXT
+archive_of() {
+	python3 - "$@" <<-'PY' >x.tar
+	import io, sys, tarfile
+	with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+	    for word in sys.argv[1:]:
+	        name, _, mode = word.partition("=")
+	        info = tarfile.TarInfo(name)
+	        if name.endswith("/"):
+	            info.type, info.mode = tarfile.DIRTYPE, int(mode, 8)
+	            tar.addfile(info)
+	        elif mode.startswith("->"):
+	            info.type, info.linkname = tarfile.LNKTYPE, mode[2:]
+	            tar.addfile(info)
+	        else:
+	            info.size, info.mode = len(mode), 0o644
+	            tar.addfile(info, io.BytesIO(mode.encode()))
+	PY
+}
+
+mode() {
+	stat -c %a "$1"
+}
+
 @test "archives: each of the table is refused and named, and changes nothing" {
 	mkdir rows
 	run archives run rows
@@ -109,6 +134,65 @@ in_R() {
 	modes '644 755' d e
 }
 
+@test "archives: of several modes for one folder the last holds" {
+	while read -r words want; do
+		# shellcheck disable=SC2086
+		archive_of ${words//,/ }
+		for as in root other; do
+			rm -rf R
+			if [ $as = root ]; then
+				pc-tarsync unpack -C R <x.tar
+			elif [ "$(id -u)" -eq 0 ]; then
+				mkdir R
+				chown 65534 R
+				chmod 777 .
+				setpriv --reuid=65534 --regid=65534 --clear-groups \
+				    "$(command -v pc-tarsync)" unpack -C R <x.tar
+			fi
+			echo "$as: $words: $(mode R/d)"
+			[ "$(mode R/d)" = "$want" ]
+			[ "$(cat R/d/f)" = x ]
+			chmod -R u+rwx R
+		done
+	done <<-'ROWS'
+	d/=555,d/f=x,d/=755 755
+	d/=755,d/f=x,d/=555 555
+	d/=555,d/f=x,d/=500 500
+	d/=500,d/f=x,d/=555 555
+	d/f=x,d/=555 555
+	d/f=x,d/=711 711
+	d/=555,d/f=x,d/=700,d/=511 511
+	ROWS
+}
+
+@test "archives: a folder gets its new mode, whatever it had" {
+	for old in 500 555 700 755 100; do
+		for new in 555 500 755 700 711 577; do
+			rm -rf W R
+			mkdir -p W/d
+			echo one >W/d/f
+			chmod "$old" W/d
+			pc-tarsync pack -C W --manifest M | pc-tarsync unpack -C R --clean
+			chmod 700 W/d
+			echo two >W/d/f
+			echo new >W/d/g
+			chmod "$new" W/d
+			pc-tarsync pack -C W --since M --manifest M2 | pc-tarsync unpack -C R
+			echo "$old -> $new: $(mode R/d)"
+			[ "$(mode R/d)" = "$new" ]
+			[ "$(cat R/d/f R/d/g)" = $'two\nnew' ]
+			# And what it has is what the manifest says.
+			chmod 700 W/d
+			rm W/d/g
+			chmod "$new" W/d
+			pc-tarsync pack -C W --since M2 | pc-tarsync unpack -C R
+			[ ! -e R/d/g ]
+			[ "$(mode R/d)" = "$new" ]
+			chmod 700 W/d R/d
+		done
+	done
+}
+
 @test "archives: a locked folder in a locked folder, as another user" {
 	[ "$(id -u)" = 0 ] || skip "needs root to become another"
 	there=$(mktemp -d /tmp/pc-tarsync.XXXXXX)
@@ -128,6 +212,21 @@ in_R() {
 	    'pc-tarsync: e/g: cannot be in a manifest; none is stored' ]
 	[ "$modes" = '444 444 ' ]
 	[ "$left" = staging.lock ]
+}
+
+@test "archives: many folders that come after what is in them" {
+	python3 - <<-'EOF' >x.tar
+		import io, sys, tarfile
+		with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as tar:
+		    for i in range(3000):
+		        for name in f"d{i}/e/f", f"d{i}/e/", f"d{i}/":
+		            info = tarfile.TarInfo(name)
+		            if name.endswith("/"):
+		                info.type, info.mode = tarfile.DIRTYPE, 0o555
+		            tar.addfile(info)
+	EOF
+	pc-tarsync unpack -C R --no-manifest <x.tar
+	[ "$(stat -c %a R/d*/e R/d* | sort | uniq -c | tr -s ' ')" = ' 6000 555' ]
 }
 
 @test "archives: git's locks are passed over, with what is below them" {
@@ -159,6 +258,19 @@ in_R() {
 t = tarfile.open("x.tar", "w")
 t.add("A", ".")
 t.close()'
+}
+
+@test "archives: hard links behind ./, one of which leads out" {
+	mkdir W
+	echo one >W/a
+	ln W/a W/b
+	mkdir W/d
+	ln W/a W/d/c
+	tar -C W -cf x.tar .
+	pc-tarsync unpack -C R <x.tar
+	[ "$(cat R/a R/b R/d/c)" = $'one\none\none' ]
+	archive_of ./a=x ./b='->../a'
+	run -100 pc-tarsync unpack -C R2 <x.tar
 }
 
 @test "archives: a hard link to a sparse file takes no more room than the file" {

@@ -1,6 +1,9 @@
 #!/usr/bin/env bats
-# The build itself: what make promises, and the one file for the sandbox.
+# The build itself: what make promises.
 load helper
+
+TOOLS=(pc-allow pc-drain pc-enqueue pc-exec pc-file pc-forward pc-lock
+    pc-respond pc-run pc-serve pc-tarsync)
 
 top() {
 	cd "$BATS_TEST_DIRNAME/.."
@@ -29,8 +32,7 @@ top() {
 }
 
 @test "every tool: -h is one page on stdout, -V a version, bad options exit 100" {
-	for t in pc-serve pc-enqueue pc-drain pc-respond pc-file pc-lock pc-tarsync pc-allow \
-	    pc-forward; do
+	for t in "${TOOLS[@]}"; do
 		run --separate-stderr -0 "$t" --help
 		[[ $output == "usage: $t "* ]]
 		[ -z "$stderr" ]
@@ -45,8 +47,7 @@ top() {
 }
 
 @test "every tool: a closed stdout is an error, not silence" {
-	for t in pc-serve pc-enqueue pc-drain pc-respond pc-file pc-lock pc-tarsync pc-allow \
-	    pc-forward; do
+	for t in "${TOOLS[@]}"; do
 		run --separate-stderr -111 sh -c "$t -h >&-"
 		[ "$(wc -l <<<"$stderr")" -eq 1 ]
 	done
@@ -61,8 +62,7 @@ top() {
 }
 
 @test "every tool: its page names each of its long options" {
-	for t in pc-serve pc-enqueue pc-drain pc-respond pc-file pc-lock pc-tarsync pc-allow \
-	    pc-forward; do
+	for t in "${TOOLS[@]}"; do
 		"$t" --help | grep -oE -- '--[a-z][a-z0-9-]+' | sort -u |
 		while read -r option; do
 			echo "$t $option"
@@ -71,33 +71,4 @@ top() {
 			    "$BATS_TEST_DIRNAME/../man/$t.1"
 		done
 	done
-}
-
-@test "static: one file carries a request in an empty file system" {
-	[ "$(id -u)" -eq 0 ] || skip "needs root for chroot"
-	mkdir root
-	cp "$BATS_TEST_DIRNAME/../bin/static/pc-tools" root/
-	chroot root /pc-tools pc-drain -q /q -f >requests &
-	pids+=($!)
-	chroot root /pc-tools pc-enqueue -q /q -V
-	while [ ! -d root/q/responses ]; do read -r -t 0.01 <> <(:) || :; done
-	id=$(chroot root /pc-tools pc-enqueue -q /q --no-wait GET /api/x)
-	while [ ! -s requests ]; do read -r -t 0.01 <> <(:) || :; done
-	grep -q "\"id\":\"$id\"" requests
-	printf 'hello' | chroot root /pc-tools pc-respond -q /q -s 200 "$id"
-	run chroot root /pc-tools pc-enqueue -q /q --collect "$id"
-	[ "$output" = hello ]
-	[ -z "$(find root/q -name '*.json' -o -name '*.tmp')" ]
-}
-
-@test "static: it is chosen by name or by first argument, else exit 100" {
-	s=$BATS_TEST_DIRNAME/../bin/static/pc-tools
-	ln -s "$s" pc-drain
-	run -0 ./pc-drain -V
-	[[ $output == "pc-drain "* ]]
-	run -0 "$s" pc-respond -V
-	[[ $output == "pc-respond "* ]]
-	run --separate-stderr -100 "$s" pc-other
-	[ "$(wc -l <<<"$stderr")" -eq 1 ]
-	[ "$(stat -c %s "$s")" -lt 1500000 ]
 }

@@ -307,7 +307,8 @@ unprivileged() {
 	for ((n = 0; n < 300; n++)); do put_request q "r$n"; done
 	strace -f -o trace pc-drain -q q -n 300 --no-wait >out
 	[ "$(wc -l <out)" -eq 300 ]
-	[ "$(grep -c getdents trace)" -le 4 ]
+	# musl reads 2 KiB of a folder at a time, glibc 32.
+	[ "$(grep -c getdents trace)" -le 12 ]
 	[ "$(grep -c renameat2 trace)" -eq 300 ]
 	[ "$(wc -l <trace)" -lt 2100 ]
 	jq -c '{id, status: 200}' out >answers

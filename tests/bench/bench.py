@@ -24,7 +24,8 @@ import figures
 import lock
 import sync
 from procs import Failed, Group, cpu_seconds, rss_kib, switches
-from ways import BUILD, Ours, Peer, Straight, Tunnel
+import whole
+from ways import BUILD, Ours, Peer, Run, Straight, Tunnel
 
 TMPFS = "/dev/shm"
 DISK = "/var/tmp"
@@ -76,6 +77,7 @@ class Bench:
         url = "http://127.0.0.1:" + self.group.first_line(api, "api")
         ways = []
         for way in (Straight("straight"), Tunnel("ssh -R"),
+                    Run("pc-run over ssh"),
                     Peer("published peer", TMPFS),
                     Ours("ours", TMPFS), Ours("ours on disk", DISK)):
             if self.attempt(way.name, self.start_way, way, url):
@@ -154,6 +156,12 @@ class Bench:
                     f"waiting {build} pc-serve", figures.waiting_gateway,
                     TMPFS, argv, plan.waiting),
             } for build, argv in builds.items()}
+
+    def whole_figures(self):
+        progress("whole runs")
+        self.results["whole"] = self.attempt(
+            "whole runs", whole.measure, 3 * self.plan.rounds + 1,
+            20 if self.plan.quick else whole.AT_ONCE)
 
     def lock_figures(self):
         progress("the lock")
@@ -257,6 +265,12 @@ def added(way, base, load):
         column(way, load, "us", "p50"), column(base, load, "us", "p50"))]
 
 
+def median_ratio(way, base):
+    return [one / other for one, other in zip(
+        column(way or {}, "get1", "us", "p50"),
+        column(base or {}, "get1", "us", "p50"))]
+
+
 def ratio(way, base, load):
     return [one / other for one, other in zip(
         column(way, load, "callsPerSecond"),
@@ -343,6 +357,15 @@ def way_goals(ways):
     if ratios:
         yield ("calls/s of ssh -R, 16 clients", text_of(ratios, 2),
                "at least 0.4", statistics.median(ratios) >= 0.4)
+    run = ways.get("pc-run over ssh")
+    times, rates = median_ratio(run, ssh), ratio(run or {}, ssh or {},
+                                                 "get16")
+    yield from at_most("pc-run over ssh: a GET's median to ssh -R's, 1 client",
+                       times, 1.8, "", 2)
+    if rates:
+        yield ("pc-run over ssh: calls/s of ssh -R, 16 clients",
+               text_of(rates, 2), "at least 0.4",
+               statistics.median(rates) >= 0.4)
 
 
 def queue_goals(results):
@@ -415,7 +438,8 @@ def print_report(bench):
         table(*one)
     print_goals([*way_goals(ways), *queue_goals(results),
                  *gateway_goals(results, plan.waiting),
-                 *lock_goals(results), *sync.goals(results.get("sync", {}))])
+                 *lock_goals(results), *sync.goals(results.get("sync", {})),
+                 *whole.goals(results.get("whole"))])
     if bench.skipped:
         print("\nCould not be run:\n")
         for line in bench.skipped:
@@ -449,6 +473,7 @@ def main():
     bench.queue_figures()
     bench.gateway_figures()
     bench.lock_figures()
+    bench.whole_figures()
     bench.sync_figures()
     bench.results["skipped"] = bench.skipped
     with open(os.path.join(BUILD, "results.json"), "w",

@@ -76,12 +76,16 @@ class Tunnel(Way):
     calls wait 40 ms for an acknowledgement (see the 99 of 100).
     """
 
-    def start(self, api_url):
+    def make_server(self):
+        """An sshd and its keys: its port."""
         self.dir = make_dir(None)
         for name in ("host", "user"):
             self.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "",
                       "-f", self.path(name)])
-        port = self.start_server()
+        return self.start_server()
+
+    def start(self, api_url):
+        port = self.make_server()
         line = self.start_client(port, api_url)
         # "Allocated port 12345 for remote forward to 127.0.0.1:23456"
         words = line.split()
@@ -117,6 +121,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 AllowTcpForwarding yes
+MaxStartups 500
 LogLevel ERROR
 SetEnv HOME={self.dir}
 """)
@@ -137,15 +142,21 @@ SetEnv HOME={self.dir}
         except OSError:
             return False
 
+    def words(self, port, *more):
+        """ssh, and what makes it find the server; options follow."""
+        words = ["ssh", "-F", "none", "-p", str(port), "-i",
+                 self.path("user")]
+        for option in ("IdentitiesOnly=yes", "BatchMode=yes",
+                       "StrictHostKeyChecking=no",
+                       f"UserKnownHostsFile={self.path('known')}", *more):
+            words += ["-o", option]
+        return words
+
     def start_client(self, port, api_url):
         target = api_url.removeprefix("http://")
         client = self.group.start(
-            ["ssh", "-F", "none", "-N", "-T", "-R", f"127.0.0.1:0:{target}",
-             "-p", str(port), "-i", self.path("user"),
-             "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
-             "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=INFO",
-             "-o", f"UserKnownHostsFile={self.path('known')}",
-             "-o", "ExitOnForwardFailure=yes",
+            [*self.words(port, "LogLevel=INFO", "ExitOnForwardFailure=yes"),
+             "-N", "-T", "-R", f"127.0.0.1:0:{target}",
              f"{getpass.getuser()}@127.0.0.1"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
@@ -154,6 +165,48 @@ SetEnv HOME={self.dir}
         while line.startswith("Warning: Permanently added"):
             line = self.group.first_line(client, "ssh")
         return line
+
+
+class Run(Tunnel):
+    """pc-run over such an sshd, with one connection for all its execs."""
+
+    def channel(self, port):
+        return [*self.words(port, "LogLevel=ERROR", "ControlMaster=auto",
+                            f"ControlPath={self.path('mux')}",
+                            "ControlPersist=30"),
+                f"{getpass.getuser()}@127.0.0.1"]
+
+    def config(self, channel, **more):
+        """Its configuration, in a file."""
+        path = self.path("run.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"channel": {"argv": channel},
+                       "state": self.path("state"),
+                       "tools": {"local": os.path.join(BIN, "static",
+                                                       "pc-tools")},
+                       "workspace": {"remote": self.path("remote")}, **more},
+                      file)
+        return path
+
+    def start(self, api_url):
+        config = self.config(self.channel(self.make_server()),
+                             api={"url": api_url},
+                             limits={"depth": 1024, "inFlight": 64})
+        run = self.group.start(
+            [tool("pc-run"), "-c", config, "--", "sh", "-c",
+             'echo "$PAPERCLIP_API_URL $PAPERCLIP_API_KEY"; exec sleep 36000'],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            env=environment(PC_API_TOKEN=API_TOKEN))
+        self.url, token = self.group.first_line(run, "pc-run").split()
+        self.headers = [f"authorization: Bearer {token}"]
+        self.roots["pc-run"] = run.pid
+
+    def stop(self):
+        if self.dir:
+            subprocess.run(["ssh", "-F", "none", "-O", "exit", "-o",
+                            f"ControlPath={self.path('mux')}", "x"],
+                           capture_output=True, check=False)
+        super().stop()
 
 
 class Peer(Way):

@@ -2,7 +2,8 @@
 """pc-tarsync stopped at every system call that changes something, and raced.
 
 Points: each scenario runs once under strace to list those calls, then once
-for each of them and each fault: SIGKILL there, ENOSPC, EIO.  After that, and
+for each of them and each fault: SIGKILL there, ENOSPC, EIO; and EIO for each
+call that reads.  Who exits 0 has made the new tree.  After that, and
 `pc-tarsync recover`, the tree is the old or the new one; after the same call
 once more it is the new one, and nothing is left behind.  No version of a
 file that the host had is gone.
@@ -31,6 +32,9 @@ CALLS = ('openat', 'write', 'pwrite64', 'mkdirat', 'renameat', 'renameat2',
          'unlinkat', 'linkat', 'symlinkat', 'fchmod', 'fchmodat', 'chmod',
          'utimensat', 'ftruncate', 'mknodat', 'copy_file_range')
 FAULTS = ('signal=KILL', 'error=ENOSPC', 'error=EIO')
+# What only looks: when it fails, nothing may be taken for absent or done.
+READS = ('openat', 'read', 'pread64', 'getdents64', 'newfstatat',
+         'readlinkat', 'lseek')
 STAYS = {'manifest', 'manifest.cache', 'staging.lock', 'conflicts'}
 
 
@@ -149,6 +153,49 @@ class Delta(Scenario):
                   self.top + '/m').stdout
 
 
+class Again(Scenario):
+    """Goes on with a transfer that was cut."""
+
+    def prepare(self):
+        whole = super().prepare()
+        target = super().start()
+        sh('pc-tarsync', 'unpack', '-C', target, input=whole[:5000])
+        have = sh('pc-tarsync', 'snapshot', '--partial', '-C', target).stdout
+        with open(self.top + '/have', 'wb') as f:
+            f.write(have)
+        self.cut = whole[:5000]
+        return sh('pc-tarsync', 'pack', '-C', self.top + '/W', '--since',
+                  self.top + '/have').stdout
+
+    def start(self):
+        target = super().start()
+        sh('pc-tarsync', 'unpack', '-C', target, input=self.cut)
+        return target
+
+    def run(self, *before):
+        done = super().run(*before)
+        # What had come was of no use: all of it again.
+        if done.returncode == 100 and not before:
+            return sh(*self.command(), input=super().prepare())
+        return done
+
+
+class Recover(Scenario):
+    """Ends an unpack that was killed at its first step."""
+
+    def start(self):
+        target = super().start()
+        # The first two are of the staging folder's files.
+        sh('strace', '-o', '/dev/null', '-e', 'trace=renameat', '-e',
+           'inject=renameat:signal=KILL:when=3', *super().command(),
+           input=self.archive)
+        os.stat(target + '/.paperclip-runtime/staging/journal')
+        return target
+
+    def command(self):
+        return ['pc-tarsync', 'recover', '-C', self.top + '/T']
+
+
 class Mirror(Scenario):
     def command(self):
         return ['pc-tarsync', 'mirror', self.top + '/W', self.top + '/T']
@@ -198,6 +245,30 @@ class Merge(Scenario):
             if 'restore.lock' in name and not name.endswith('.pc.lock')}
 
 
+class MergeGit(Merge):
+    """Repositories: one that only the sandbox changed, one that both did."""
+
+    def old_tree(self, at):
+        for repository in '/one/.git', '/two/.git':
+            put(at + repository + '/HEAD', 'old\n')
+            put(at + repository + '/index', 'old\n')
+            put(at + repository + '/refs/gone', 'old\n')
+            put(at + repository + '/config', 'old\n')
+        super().old_tree(at)
+
+    def new_tree(self, at):
+        for repository in '/one/.git', '/two/.git':
+            put(at + repository + '/HEAD', 'new\n')
+            put(at + repository + '/index', 'old\n')
+            put(at + repository + '/refs/new', 'new\n')
+            put(at + repository + '/config', 'new\n')
+
+    def prepare(self):
+        archive = super().prepare()
+        put(self.top + '/old/two/.git/HEAD', 'of the host\n')
+        return archive
+
+
 def points(scenario):
     """The calls that change something, as (name, number of that name)."""
     log = scenario.top + '/log'
@@ -220,6 +291,24 @@ def points(scenario):
     return found
 
 
+def read_points(scenario):
+    """The calls that read, from where the tool knows its folder."""
+    log = scenario.top + '/log'
+    scenario.run('strace', '-o', log, '-e', 'trace=' + ','.join(READS))
+    counts, found, begun = collections.Counter(), [], False
+    with open(log, errors='replace') as f:
+        for line in f:
+            call = re.match(r'(\w+)\(', line)
+            if not call:
+                continue
+            name = call.group(1)
+            counts[name] += 1
+            begun = begun or scenario.top in line
+            if begun and 'O_CREAT' not in line:
+                found.append((name, counts[name]))
+    return found
+
+
 def try_point(scenario, name, number, fault):
     """What is wrong after one fault at one point, or None; and reached."""
     scenario.start()
@@ -234,6 +323,9 @@ def try_point(scenario, name, number, fault):
     lost = scenario.check_versions()
     if lost:
         return f'lost {lost}'
+    if done.returncode == 0 and scenario.state() != scenario.after:
+        return 'exits 0, and is not new: ' + '; '.join(tree.differences(
+            scenario.after, scenario.state())[:3])
     again = scenario.recover()
     if again.returncode != 0:
         return f'recover: {again.stderr}'
@@ -259,7 +351,8 @@ def try_point(scenario, name, number, fault):
 
 def all_points(top, every):
     tried = failed = 0
-    for kind in Overlay, Clean, CleanEntries, Delta, Mirror, Merge:
+    for kind in (Overlay, Clean, CleanEntries, Delta, Again, Recover, Mirror,
+                 Merge, MergeGit):
         scenario = kind(os.path.join(top, kind.__name__))
         scenario.start()
         scenario.before = scenario.state()
@@ -268,14 +361,19 @@ def all_points(top, every):
         scenario.after = scenario.state()
         scenario.start()
         found = points(scenario)
-        todo = [(*p, fault) for fault in FAULTS for p in found][::every]
+        scenario.start()
+        reads = read_points(scenario)
+        todo = [(*p, fault) for fault in FAULTS for p in found]
+        todo += [(*p, 'error=EIO') for p in reads]
+        todo = todo[::every]
         for name, number, fault in todo:
             tried += 1
             wrong = try_point(scenario, name, number, fault)
             if wrong:
                 failed += 1
                 print(f'{kind.__name__}: {fault} at {name} {number}: {wrong}')
-        print(f'{kind.__name__}: {len(todo)} faults at {len(found)} calls')
+        print(f'{kind.__name__}: {len(todo)} faults at {len(found)} calls '
+              f'that change and {len(reads)} that read')
     print(f'{tried} points tried, each reached; {failed} failed')
     return failed
 

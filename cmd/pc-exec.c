@@ -1,0 +1,465 @@
+/*
+ * pc-exec - run one program in the sandbox, as one JSON object says.
+ *
+ * Guarantees: nothing of the request is ever in an argument list or in the
+ * environment of another process; whatever the program starts ends with it,
+ * and it ends when the channel does, at its deadline, or by --kill.
+ */
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "exec.h"
+#include "execdir.h"
+#include "id.h"
+#include "init.h"
+#include "io.h"
+#include "process.h"
+#include "program.h"
+#include "runner.h"
+
+#define LINE_ROOM	65536		/* the longest line of ID.out fits */
+
+static const char help[] =
+"usage: pc-exec [-C DIR] [--detach] < REQUEST\n"
+"       pc-exec [-C DIR] --output ID [--offset N] [-w DURATION]\n"
+"               [--max-bytes SIZE] [COMMAND [ARG...]]\n"
+"       pc-exec [-C DIR] --kill ID [-t DURATION]\n"
+"       pc-exec --become < REQUEST and the program's input\n"
+"       pc-exec --probe [--scratch NAME]\n"
+"       pc-exec --init [COMMAND [ARG...]]\n"
+"Runs the program that the JSON object on standard input asks for.\n"
+"  -C, --directory DIR    where ids are kept ($PC_EXEC_DIR)\n"
+"  -h, --help             this text\n"
+"  -t, --timeout DURATION --kill: then without grace (10s)\n"
+"  -V, --version\n"
+"  -w, --wait DURATION    --output: how long to wait for some (0)\n"
+"      --become           be the program; the rest of stdin is its input\n"
+"      --detach           print the id and return\n"
+"      --init             be process 1: reap, until TERM or COMMAND's end\n"
+"      --kill ID          end it, and forget it\n"
+"      --max-bytes SIZE   --output: at most so many, whole lines (1M)\n"
+"      --offset N         --output: from this byte on\n"
+"      --output ID        what a detached one has said\n"
+"      --probe            what there is here, as a line of JSON\n"
+"      --scratch NAME     --probe: make that folder on a tmpfs, if there is one\n";
+
+enum {
+	OPT_BECOME = 256, OPT_DETACH, OPT_INIT, OPT_KILL, OPT_MAX_BYTES,
+	OPT_OFFSET, OPT_OUTPUT, OPT_PROBE, OPT_SCRATCH
+};
+
+static const struct option options[] = {
+	{ "become", no_argument, NULL, OPT_BECOME },
+	{ "detach", no_argument, NULL, OPT_DETACH },
+	{ "directory", required_argument, NULL, 'C' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "init", no_argument, NULL, OPT_INIT },
+	{ "kill", required_argument, NULL, OPT_KILL },
+	{ "max-bytes", required_argument, NULL, OPT_MAX_BYTES },
+	{ "offset", required_argument, NULL, OPT_OFFSET },
+	{ "output", required_argument, NULL, OPT_OUTPUT },
+	{ "probe", no_argument, NULL, OPT_PROBE },
+	{ "scratch", required_argument, NULL, OPT_SCRATCH },
+	{ "timeout", required_argument, NULL, 't' },
+	{ "version", no_argument, NULL, 'V' },
+	{ "wait", required_argument, NULL, 'w' },
+	{ NULL, 0, NULL, 0 }
+};
+
+static void
+set_mode(struct options *o, enum mode mode)
+{
+	if (o->mode != MODE_RUN)
+		cli_usage("only one of --become, --detach, --init, --kill, "
+		    "--output, --probe");
+	o->mode = mode;
+}
+
+static void
+parse_options(struct options *o, int argc, char *argv[])
+{
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "+C:ht:Vw:", options,
+	    NULL)) != -1)
+		switch (opt) {
+		case 'C':
+			o->dir = optarg;
+			break;
+		case 'h':
+			cli_help(help);
+		case 't':
+			o->kill_ms = cli_duration("-t", optarg);
+			break;
+		case 'V':
+			cli_version();
+		case 'w':
+			o->wait_ms = cli_duration("-w", optarg);
+			break;
+		case OPT_BECOME:
+			set_mode(o, MODE_BECOME);
+			break;
+		case OPT_DETACH:
+			set_mode(o, MODE_DETACH);
+			break;
+		case OPT_INIT:
+			set_mode(o, MODE_INIT);
+			break;
+		case OPT_KILL:
+			set_mode(o, MODE_KILL);
+			o->id = cli_id(optarg);
+			break;
+		case OPT_MAX_BYTES:
+			o->max_bytes = cli_size("--max-bytes", optarg);
+			if (o->max_bytes < LINE_ROOM ||
+			    o->max_bytes > 256 << 20)
+				cli_fail(EXIT_NEVER, "--max-bytes",
+				    "64K to 256M");
+			break;
+		case OPT_OFFSET:
+			o->offset = cli_number("--offset", optarg,
+			    INT64_MAX);
+			break;
+		case OPT_OUTPUT:
+			set_mode(o, MODE_OUTPUT);
+			o->id = cli_id(optarg);
+			break;
+		case OPT_PROBE:
+			set_mode(o, MODE_PROBE);
+			break;
+		case OPT_SCRATCH:
+			o->scratch = cli_id(optarg);
+			break;
+		default:
+			exit(EXIT_NEVER);
+		}
+	if (optind < argc)
+		o->command = argv + optind;
+	if (o->command != NULL && o->mode != MODE_INIT &&
+	    o->mode != MODE_OUTPUT)
+		cli_usage("no operands: the request comes on standard input");
+}
+
+/* --- running ---------------------------------------------------------------- */
+
+/* Follows the text of an object to its end: how much of it that took, or 0. */
+struct object_end {
+	size_t at, depth;
+	bool string, escape;
+};
+
+static size_t
+find_end(struct object_end *e, struct span text)
+{
+	for (; e->at < text.n; e->at++) {
+		char c = text.p[e->at];
+
+		if (e->escape)
+			e->escape = false;
+		else if (e->string && c == '\\')
+			e->escape = true;
+		else if (c == '"')
+			e->string = !e->string;
+		else if (e->string)
+			continue;
+		else if (c == '{' || c == '[')
+			e->depth++;
+		else if ((c == '}' || c == ']') && (e->depth == 0 ||
+		    --e->depth == 0))
+			return ++e->at;
+		else if (e->depth == 0 && c != ' ' && c != '\n' &&
+		    c != '\t' && c != '\r')
+			return text.n;	/* no object: the parser says so */
+	}
+	return 0;
+}
+
+/*
+ * The object; what follows it on stdin is no part of the request, and is not
+ * read when it is for somebody else (chunk 1).
+ */
+static void
+read_request(struct command *c, size_t chunk)
+{
+	struct fault f = { .kind = FAULT_NONE };
+	struct object_end end = { 0 };
+	struct buf text = { 0 };
+	char end_of_line = '\0';	/* also at the end of file */
+	ssize_t n;
+	size_t len;
+
+	while ((len = find_end(&end, buf_span(&text))) == 0) {
+		if (text.len > COMMAND_SIZE_MAX)
+			cli_fail(EXIT_NEVER, "stdin", "a request over 4M");
+		n = io_read_some(STDIN_FILENO, &text, chunk);
+		if (n == -1)
+			cli_fail_errno("stdin");
+		if (n == 0)
+			cli_fail(EXIT_NEVER, "stdin", text.len == 0 ?
+			    "no request" : "the request is cut short");
+	}
+	if (chunk == 1 && (io_read_full(STDIN_FILENO, &end_of_line, 1) == -1 ||
+	    (end_of_line != '\n' && end_of_line != '\0')))
+		cli_fail(EXIT_NEVER, "stdin", "no newline after the request");
+	if (command_parse(c, (struct span){ text.data, len }, &f) == -1)
+		cli_fail_fault(&f);
+	/* The values were copied. */
+	buf_free(&text);
+}
+
+/* A pipe, socket or terminal can close; a file or device only ends. */
+static int
+lifeline_fd(const struct command *c)
+{
+	struct stat st;
+
+	if (!c->lifeline || fstat(STDIN_FILENO, &st) == -1 ||
+	    S_ISREG(st.st_mode) || (S_ISCHR(st.st_mode) &&
+	    !isatty(STDIN_FILENO)))
+		return -1;
+	return STDIN_FILENO;
+}
+
+/* The folders that it is in; what fails here is seen when it is opened. */
+static void
+make_above(const char *path)
+{
+	char *copy = strdup(path), *slash;
+
+	if (copy != NULL && (slash = strrchr(copy, '/')) != NULL) {
+		*slash = '\0';
+		(void)cli_make_folders(copy, 0755);
+	}
+	free(copy);
+}
+
+int
+exec_open_dir(const struct options *o, bool make)
+{
+	const char *path = o->dir != NULL ? o->dir : getenv("PC_EXEC_DIR");
+	char usual[64];
+	int fd;
+
+	if (path == NULL || *path == '\0') {
+		snprintf(usual, sizeof(usual), "/tmp/pc-exec-%ld",
+		    (long)geteuid());
+		path = usual;
+	}
+	if (make)
+		make_above(path);
+	fd = execdir_open(path, make);
+	if (fd == -1 && errno == EPERM)
+		cli_fail(EXIT_NEVER, path, "not ours alone");
+	if (fd == -1 && errno == ENOENT && !make)
+		cli_fail(EXIT_NO, path, strerror(errno));
+	if (fd == -1)
+		cli_fail_errno(path);
+	return fd;
+}
+
+static int
+claim_id(int dir, const char *id)
+{
+	int lock = execdir_claim(dir, id);
+
+	if (lock == -1 && errno == EAGAIN)
+		cli_fail(EXIT_NO, id, "is running");
+	if (lock == -1)
+		cli_fail_errno(id);
+	return lock;
+}
+
+/* Its end as a line; after what may end anywhere, with a newline before it. */
+static int
+report(const struct command *c, const struct runner_end *end, int out,
+    bool newline)
+{
+	struct buf line = { 0 };
+
+	if (newline)
+		buf_add_char(&line, '\n');
+	runner_put_report(&line, c, end);
+	if (buf_failed(&line)) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return io_write_all(out, line.data, line.len);
+}
+
+static int
+run(const struct options *o)
+{
+	struct runner_io io = { .out = STDOUT_FILENO, .err = STDERR_FILENO,
+	    .asked = -1 };
+	char mark[EXECDIR_MARK_SIZE];
+	struct runner_end end;
+	struct command c;
+	int dir = -1;
+
+	read_request(&c, 65536);
+	io.lifeline = lifeline_fd(&c);
+	if (c.id != NULL) {
+		dir = exec_open_dir(o, true);
+		(void)claim_id(dir, c.id);
+		execdir_mark(dir, c.id, io.mark = mark);
+	}
+	if (runner_run(&c, &io, &end) == -1)
+		cli_fail_errno("running");
+	if (dir != -1)
+		execdir_forget(dir, c.id);
+	/* Output that nobody got is no success; nobody would get a report. */
+	if (end.unread && end.status == 0)
+		cli_fail(EXIT_LATER, "stdout", "its reader has gone");
+	if (!end.unread && report(&c, &end, STDOUT_FILENO, !c.lines) == -1 &&
+	    end.status == 0)
+		cli_fail(EXIT_LATER, "stdout", strerror(errno));
+	return end.status;
+}
+
+/* What it needs of a channel is a fixed line: all else is in the request. */
+static int
+become(void)
+{
+	struct command c;
+	struct program p;
+
+	read_request(&c, 1);
+	switch (program_find(&p, &c, NULL)) {
+	case PROGRAM_FOUND:
+		break;
+	case PROGRAM_FAILED:
+		cli_fail_errno("request");
+	case PROGRAM_DENIED:
+		cli_fail(126, c.argv.argv.v[0], "not executable");
+	case PROGRAM_NO_SHELL:
+		cli_fail(127, "argv", "a line for a shell, and there is none");
+	default:
+		cli_fail(127, c.argv.argv.v[0], "not found");
+	}
+	if (c.cwd != NULL && chdir(c.cwd) == -1)
+		cli_fail(126, c.cwd, strerror(errno));
+	process_default_signals();
+	execve(p.file, p.argv, p.env);
+	cli_fail(errno == ENOENT ? 127 : 126, p.file, strerror(errno));
+}
+
+/* In the child: as long as the command, and away from the caller. */
+static _Noreturn void
+run_detached(struct command *c, int dir, int started)
+{
+	struct runner_io io = { .lifeline = -1, .spool = true };
+	char mark[EXECDIR_MARK_SIZE];
+	struct runner_end end;
+	int null, i;
+
+	(void)setsid();
+	io.asked = claim_id(dir, c->id);
+	execdir_mark(dir, c->id, io.mark = mark);
+	io.out = io.err = execdir_spool(dir, c->id);
+	if (io.out == -1)
+		cli_fail_errno(c->id);
+	if (io_write_all(started, "", 1) == -1)
+		exit(EXIT_LATER);
+	close(started);
+	if ((null = open("/dev/null", O_RDWR | O_CLOEXEC)) != -1) {
+		for (i = 0; i < 3; i++)
+			(void)dup2(null, i);
+		close(null);
+	} else {
+		for (i = 0; i < 3; i++)
+			close(i);
+	}
+	if (runner_run(c, &io, &end) == -1) {
+		end = (struct runner_end){ .status = EXIT_LATER };
+		buf_add_str(&end.error, strerror(errno));
+	}
+	/* A full disk may have taken half a line. */
+	(void)report(c, &end, io.out, end.lost > 0);
+	exit(EXIT_YES);
+}
+
+static int
+detach(const struct options *o)
+{
+	char made[ID_NEW_SIZE], byte;
+	struct buf line = { 0 };
+	struct command c;
+	int ends[2], dir, status;
+	pid_t pid;
+
+	read_request(&c, 65536);
+	c.lines = true;
+	if (c.id == NULL && id_make(ID_PLAIN, made) == -1)
+		cli_fail_errno("random numbers");
+	if (c.id == NULL)
+		c.id = made;
+	dir = exec_open_dir(o, true);
+	if (pipe2(ends, O_CLOEXEC) == -1 || (pid = fork()) == -1)
+		cli_fail_errno("fork");
+	if (pid == 0) {
+		close(ends[0]);
+		run_detached(&c, dir, ends[1]);
+	}
+	close(ends[1]);
+	if (io_read_full(ends[0], &byte, 1) != 1) {
+		/* It has said why. */
+		if (waitpid(pid, &status, 0) == pid && WIFEXITED(status))
+			return WEXITSTATUS(status);
+		return EXIT_LATER;
+	}
+	buf_add_str(&line, "{\"id\":");
+	json_put_string(&line, span_of(c.id));
+	buf_add_str(&line, "}\n");
+	cli_out(buf_span(&line));
+	buf_free(&line);
+	return EXIT_YES;
+}
+
+static int
+kill_id(const struct options *o)
+{
+	switch (execdir_kill(exec_open_dir(o, false), o->id, o->kill_ms)) {
+	case EXECDIR_ENDED:
+		return EXIT_YES;
+	case EXECDIR_NONE:
+		cli_fail(EXIT_NO, o->id, "no such id");
+	default:
+		cli_fail_errno(o->id);
+	}
+}
+
+int
+main(int argc, char *argv[])
+{
+	struct options o = { .mode = MODE_RUN, .kill_ms = 10000,
+	    .max_bytes = 1 << 20 };
+	int status;
+
+	cli_start("pc-exec");
+	parse_options(&o, argc, argv);
+	switch (o.mode) {
+	case MODE_BECOME:
+		return become();
+	case MODE_DETACH:
+		return detach(&o);
+	case MODE_INIT:
+		if ((status = init_run(o.command)) == -1)
+			cli_fail_errno("fork");
+		return status;
+	case MODE_KILL:
+		return kill_id(&o);
+	case MODE_OUTPUT:
+		return exec_output(&o);
+	case MODE_PROBE:
+		return exec_probe(&o);
+	default:
+		return run(&o);
+	}
+}
