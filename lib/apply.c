@@ -116,6 +116,60 @@ open_saved(struct applying *k)
 	return k->saved == NULL ? -1 : 0;
 }
 
+/* The part of path that names something saved that is no folder: 0, or -1. */
+static int
+saved_in_the_way(struct applying *k, struct span path, struct span *way)
+{
+	struct span part = { path.p, 0 };
+	const char *name;
+	struct stat st;
+	int dir;
+
+	for (part.n = 1; part.n < path.n; part.n++) {
+		if (path.p[part.n] != '/')
+			continue;
+		if ((dir = beneath_parent(k->saved, part, &name)) == -1 ||
+		    fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
+			return -1;
+		if (!S_ISDIR(st.st_mode)) {
+			*way = part;
+			return 0;
+		}
+	}
+	errno = ENOTDIR;
+	return -1;
+}
+
+/*
+ * Where path is to be saved, as beneath_parent_made().  A file of the host's
+ * may have been saved where the source has a folder: that is beside it then.
+ */
+static int
+saved_parent(struct applying *k, struct span path, const char **to)
+{
+	char other[BENEATH_PATH_MAX + 8];
+	struct span way, name;
+	int dir, i;
+
+	if (open_saved(k) == -1)
+		return -1;
+	dir = beneath_parent_made(k->saved, path, 0700, to);
+	if (dir != -1 || (errno != ENOTDIR && errno != ELOOP))
+		return dir;
+	if (saved_in_the_way(k, path, &way) == -1)
+		return -1;
+	name = path_name(way);
+	for (i = 1; dir == -1 && i < 1000 && (errno == ENOTDIR ||
+	    errno == ELOOP); i++) {
+		snprintf(other, sizeof(other), "%.*s%.*s.%d%.*s",
+		    (int)(way.n - name.n), way.p,
+		    name.n < 200 ? (int)name.n : 200, name.p, i,
+		    (int)(path.n - way.n), path.p + way.n);
+		dir = beneath_parent_made(k->saved, span_of(other), 0700, to);
+	}
+	return dir;
+}
+
 /* Moves dir's name to the conflicts folder, beside what is there already. */
 static int
 save(struct applying *k, int dir, const char *name, struct span path)
@@ -124,8 +178,7 @@ save(struct applying *k, int dir, const char *name, struct span path)
 	const char *to;
 	int saved, i;
 
-	if (open_saved(k) == -1 || (saved = beneath_parent_made(k->saved,
-	    path, 0700, &to)) == -1)
+	if ((saved = saved_parent(k, path, &to)) == -1)
 		return -1;
 	if (move(dir, name, saved, to, rename_noreplace_anyhow) == 0)
 		return 0;
@@ -359,10 +412,6 @@ step_mode(struct applying *k, const struct journal_record *r, bool last)
 	/* A mode that is given back is one entry's, not its successor's. */
 	if (r->seen.ino != 0 && r->seen.ino != st.st_ino)
 		return 0;
-	/* One that got another meanwhile keeps that: it is the archive's. */
-	if (last && r->seen.ino != 0 &&
-	    (st.st_mode & 07777) != (r->mode | 0700))
-		return 0;
 	if (!last) {
 		if (!S_ISDIR(st.st_mode) || (st.st_mode & 0700) == 0700)
 			return 0;
@@ -404,8 +453,7 @@ step_save(struct applying *k, const struct journal_record *r)
 		const char *to;
 		int dir;
 
-		if (open_saved(k) == -1 || (dir = beneath_parent_made(k->saved,
-		    r->path, 0700, &to)) == -1 ||
+		if ((dir = saved_parent(k, r->path, &to)) == -1 ||
 		    (mkdirat(dir, to, 0700) == -1 && errno != EEXIST))
 			return step_fault(k, r);
 		return 0;
@@ -421,8 +469,7 @@ step_copy(struct applying *k, const struct journal_record *r)
 
 	if (from == -1)
 		return no_such_parent(errno) ? 0 : step_fault(k, r);
-	if (open_saved(k) == -1 || (dir = beneath_parent_made(k->saved,
-	    r->path, 0700, &to)) == -1)
+	if ((dir = saved_parent(k, r->path, &to)) == -1)
 		return step_fault(k, r);
 	if ((there = exists(dir, to)) != 0)
 		return there == -1 ? step_fault(k, r) : 0;

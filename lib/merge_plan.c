@@ -175,7 +175,6 @@ make_parents(struct merge_plan *p, struct span path)
 	struct journal_record r = { .step = STEP_MAKE };
 	const char *name;
 	struct stat st;
-	bool implied;
 	int dir;
 
 	for (part.n = 1; part.n < path.n; part.n++) {
@@ -193,9 +192,7 @@ make_parents(struct merge_plan *p, struct span path)
 		if (dir == -1 || fstatat(dir, name, &st,
 		    AT_SYMLINK_NOFOLLOW) == -1)
 			return fault_system(p->f, part);
-		if (plan_staged_mode(&p->plan, part, &st, &r.mode,
-		    &implied) == -1)
-			return -1;
+		plan_staged_mode(&p->plan, part, &st, &r.mode);
 		r.path = part;
 		if (add(p, &r) == -1)
 			return -1;

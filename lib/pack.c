@@ -203,7 +203,9 @@ send_file(struct packing *k, struct found *now)
 	}
 	entry_from_stat(&now->entry, &now->at.st);
 	now->read_ns = statcache_clock();
-	got = send_content(k, fd, now);
+	got = tree_check_time(now, k->f);
+	if (got == 0)
+		got = send_content(k, fd, now);
 	if (got == 0 && k->p->manifest != NULL)
 		settle(fd, now);
 	io_close(fd);

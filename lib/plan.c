@@ -30,7 +30,8 @@ plan_open(struct plan *p)
 
 	p->tree = beneath_open(p->root);
 	p->staged = beneath_open(p->new);
-	if (p->tree == NULL || p->staged == NULL ||
+	p->folders = modes_open(p->modes);
+	if (p->tree == NULL || p->staged == NULL || p->folders == NULL ||
 	    fstat(p->root, &st) == -1)
 		return fault_system(p->f, span_of("."));
 	p->device = st.st_dev;
@@ -42,6 +43,7 @@ plan_free(struct plan *p)
 {
 	beneath_free(p->tree);
 	beneath_free(p->staged);
+	modes_free(p->folders);
 	buf_free(&p->way);
 }
 
@@ -129,14 +131,9 @@ plan_open_parent(struct plan *p, struct span path)
 		return -1;
 	if ((st.st_mode & 0700) == 0700)
 		return 0;
-	/* At the end as it was, if it is still there; or as it is to be. */
+	/* At the end as it was, if it is still there. */
 	r.mode = st.st_mode & 07777;
 	r.seen.ino = st.st_ino;
-	got = p->staged_holds ? look_in(p, p->staged, parent, &st) : 0;
-	if (got == -1)
-		return -1;
-	if (got == 1 && S_ISDIR(st.st_mode) && !(st.st_mode & 01000))
-		r.mode = st.st_mode & 0777;
 	return add(p, &r);
 }
 
@@ -267,46 +264,17 @@ plan_delete(struct plan *p, struct manifest *before, struct manifest *after)
 
 /* --- what comes --- */
 
-/* The next record of the file of modes, its path in name: 1, 0, -1. */
-static int
-next_mode(struct plan *p, struct folder_mode *m,
-    char name[static BENEATH_PATH_MAX])
+bool
+plan_staged_mode(const struct plan *p, struct span path,
+    const struct stat *staged, unsigned *mode)
 {
-	ssize_t n = io_read_full(p->modes, m, sizeof(*m));
-
-	if (n == (ssize_t)sizeof(*m) && m->path_len <= BENEATH_PATH_MAX) {
-		n = io_read_full(p->modes, name, m->path_len);
-		if (n == (ssize_t)m->path_len)
-			return 1;
-	} else if (n == 0) {
-		return 0;
-	}
-	if (n != -1)
-		errno = EBADMSG;	/* its end is missing */
-	return -1;
-}
-
-int
-plan_staged_mode(struct plan *p, struct span path, const struct stat *staged,
-    unsigned *mode, bool *implied)
-{
-	char name[BENEATH_PATH_MAX];
-	struct folder_mode m;
-	int got;
+	struct folder_mode m = { .implied = false };
 
 	*mode = staged->st_mode & 0777;
-	*implied = false;
-	/* With the sticky bit, the file of modes knows; the last one holds. */
-	if (!(staged->st_mode & 01000))
-		return 0;
-	if (lseek(p->modes, 0, SEEK_SET) == -1)
-		return fault_system(p->f, path);
-	while ((got = next_mode(p, &m, name)) == 1)
-		if (span_equal(path, (struct span){ name, m.path_len })) {
-			*mode = m.mode;
-			*implied = m.implied != 0;
-		}
-	return got == -1 ? fault_system(p->f, path) : 0;
+	/* With the sticky bit, the file of modes knows. */
+	if ((staged->st_mode & 01000) && modes_find(p->folders, path, &m))
+		*mode = m.mode;
+	return !m.implied;
 }
 
 /* Entries that are not the archive's to replace, below a folder. */
@@ -322,17 +290,22 @@ refuse_excluded(struct plan *p, struct span path)
 	return held == -1 ? fault_system(p->f, path) : 0;
 }
 
-/* A folder where the target has one: only its mode. */
+/*
+ * A folder where the target has one: only its mode, and before what is in it,
+ * since who opens the folder gives the old mode back before this one is set.
+ * One that no member named keeps the mode it has there.
+ */
 static int
 put_folder(struct plan *p, struct span path, const struct stat *staged,
     const struct stat *there)
 {
-	/* With the sticky bit, the file of modes knows. */
-	if ((staged->st_mode & 01000) ||
-	    (staged->st_mode & 0777) == (there->st_mode & 07777))
+	unsigned mode;
+
+	if (!plan_staged_mode(p, path, staged, &mode) ||
+	    mode == (there->st_mode & 07777))
 		return 0;
 	return plan_open_parent(p, path) == -1 ? -1 :
-	    add_step(p, STEP_MODE, path, staged->st_mode & 0777);
+	    add_step(p, STEP_MODE, path, mode);
 }
 
 /* 1 when it moved with all that is below it, 0, -1. */
@@ -341,7 +314,6 @@ put_entry(struct plan *p, struct walk_entry *e, bool empty)
 {
 	struct stat there;
 	unsigned mode;
-	bool implied;
 	int got = empty ? 0 : look(p, e->path, &there);
 
 	if (got == -1)
@@ -349,10 +321,7 @@ put_entry(struct plan *p, struct walk_entry *e, bool empty)
 	if (e->type == WALK_DIR) {
 		if (got == 1 && S_ISDIR(there.st_mode))
 			return put_folder(p, e->path, &e->st, &there);
-		if (got == 1 && plan_staged_mode(p, e->path, &e->st, &mode,
-		    &implied) == -1)
-			return -1;
-		if (got == 1 && implied)
+		if (got == 1 && !plan_staged_mode(p, e->path, &e->st, &mode))
 			return fault_input(p->f, e->path, "is a link, or no "
 			    "folder, and the archive does not replace it");
 	} else if (got == 1 && S_ISDIR(there.st_mode) &&
@@ -365,27 +334,28 @@ put_entry(struct plan *p, struct walk_entry *e, bool empty)
 	return e->type == WALK_DIR;
 }
 
-/* The folders whose modes were put off. */
+/*
+ * The folders that came whole, whose modes were put off.  What had the name
+ * of one, and is none any more, is not meant.
+ */
 static int
 put_modes(struct plan *p, bool empty)
 {
-	char name[BENEATH_PATH_MAX];
 	struct folder_mode m;
-	struct span path;
 	struct stat st;
 	int got, there;
 
-	if (lseek(p->modes, 0, SEEK_SET) == -1)
-		return fault_system(p->f, span_of("modes"));
-	while ((got = next_mode(p, &m, name)) == 1) {
-		path = (struct span){ name, m.path_len };
-		/* One that no member named keeps the mode it has there. */
-		there = m.implied && !empty ? look(p, path, &st) : 0;
-		if (there == -1)
+	while ((got = modes_next(p->folders, &m)) == 1) {
+		if ((there = look_in(p, p->staged, m.path, &st)) == -1)
 			return -1;
-		if (there == 1 && S_ISDIR(st.st_mode))
+		if (there == 0 || !S_ISDIR(st.st_mode) ||
+		    !(st.st_mode & 01000))
 			continue;
-		if (add_step(p, STEP_MODE, path, m.mode) == -1)
+		if (!empty && (there = look(p, m.path, &st)) == -1)
+			return -1;
+		if (!empty && there == 1 && S_ISDIR(st.st_mode))
+			continue;
+		if (add_step(p, STEP_MODE, m.path, m.mode) == -1)
 			return -1;
 	}
 	return got == -1 ? fault_system(p->f, span_of("modes")) : 0;

@@ -13,19 +13,20 @@
 #include "fault.h"
 #include "journal.h"
 #include "manifest.h"
+#include "modes.h"
 #include "scope.h"
 
 /* Fill it in, but for what is private. */
 struct plan {
 	int root;
 	int new;		/* the staged tree */
-	int modes;		/* receive.h's file of folders */
-	bool staged_holds;	/* a staged folder's mode, not the one there */
+	int modes;		/* modes.h's file of folders */
 	const struct scope *scope;
 	struct journal_writer *out;
 	struct fault *f;
 
 	struct beneath *tree, *staged;	/* private, as what follows */
+	struct modes *folders;	/* whose modes were put off */
 	struct buf way;		/* the folder of the last step */
 	size_t opened[BENEATH_DEPTH_MAX];	/* bytes of it that were made */
 	size_t nopened;				/* sure to be writable */
@@ -40,10 +41,10 @@ int plan_open_parent(struct plan *p, struct span path);
 
 /*
  * The mode that a staged folder is to have: while it is staged, its owner's
- * bits are set.  *implied: no member has named it.  0, or -1 with f.
+ * bits are set.  Whether any member has named it.
  */
-int plan_staged_mode(struct plan *p, struct span path,
-    const struct stat *staged, unsigned *mode, bool *implied);
+bool plan_staged_mode(const struct plan *p, struct span path,
+    const struct stat *staged, unsigned *mode);
 
 /*
  * A plan that cleans: everything of the scope goes.  As whole top-level

@@ -6,16 +6,17 @@
 #include <unistd.h>
 
 #include "beneath.h"
+#include "copy.h"
 #include "io.h"
 #include "json.h"
 #include "mode.h"
+#include "modes.h"
 #include "pack.h"
 #include "receive.h"
 #include "walk.h"
 
 #define HEAD_MAX	4096
 #define CHUNK		65536
-#define CHANGES_MAX	1000
 
 struct receiving {
 	struct beneath *tree;
@@ -26,7 +27,6 @@ struct receiving {
 	struct buf last;	/* path of the last line */
 	struct buf last_deleted;
 	size_t last_folder;
-	unsigned changes;	/* of modes that had been noted */
 	struct fault *f;
 };
 
@@ -62,7 +62,11 @@ link_is_inside(struct span path, struct span target)
 static int
 refuse(struct receive *r, const char *reason)
 {
-	return fault_input(r->private->f, r->private->member.name, reason);
+	struct span name = r->private->member.name;
+
+	/* "./" is nothing when it is trimmed. */
+	return fault_input(r->private->f, name.n > 0 ? name :
+	    tar_fault_member(r->tar), reason);
 }
 
 static int
@@ -134,67 +138,28 @@ note_entry(struct receive *r, const struct entry *e)
 	return k->lines.len < CHUNK ? 0 : flush(r, &k->lines, r->lines);
 }
 
-/* By one write: a kill leaves no half of a record to be gone on from. */
 static int
 note_mode(struct receive *r, struct span path, unsigned mode, bool implied)
 {
-	struct folder_mode m = { .path_len = (uint32_t)path.n,
-	    .mode = (uint16_t)mode, .implied = implied };
-	char record[sizeof(m) + BENEATH_PATH_MAX];
+	struct folder_mode m = { .path = path, .mode = mode,
+	    .implied = implied };
 
-	memcpy(record, &m, sizeof(m));
-	memcpy(record + sizeof(m), path.p, path.n);
-	return io_write_all(r->modes, record, sizeof(m) + path.n) == -1 ?
-	    fail(r) : 0;
-}
-
-/* In a file that is open for appending (Linux appends even with pwrite). */
-static int
-write_over(int fd, const void *data, size_t len, off_t at)
-{
-	int flags = fcntl(fd, F_GETFL);
-	ssize_t n = -1;
-
-	if (flags != -1 && fcntl(fd, F_SETFL, flags & ~O_APPEND) != -1)
-		n = pwrite(fd, data, len, at);
-	if (flags == -1 || fcntl(fd, F_SETFL, flags) == -1)
-		return -1;
-	return n == (ssize_t)len ? 0 : -1;
-}
-
-/*
- * The mode of a folder that is named once more, or was only on the way so
- * far: 1 when it had been noted, 0, -1.  This reads all that was noted, so
- * there is a limit to it.
- */
-static int
-change_mode(struct receive *r, struct span path, unsigned mode)
-{
-	struct folder_mode m;
-	char name[BENEATH_PATH_MAX];
-	off_t at = 0;
-	int found = 0;
-
-	if (++r->private->changes > CHANGES_MAX)
-		return refuse(r, "too many folders are named twice");
-	for (; pread(r->modes, &m, sizeof(m), at) == (ssize_t)sizeof(m);
-	    at += (off_t)sizeof(m) + m.path_len) {
-		if (m.path_len != path.n || pread(r->modes, name, path.n,
-		    at + (off_t)sizeof(m)) != (ssize_t)path.n ||
-		    memcmp(name, path.p, path.n) != 0)
-			continue;
-		m.mode = (uint16_t)mode;
-		m.implied = false;
-		if (write_over(r->modes, &m, sizeof(m), at) == -1)
-			return fail(r);
-		found = 1;
-	}
-	return found;
+	return modes_add(r->modes, &m) == -1 ? fail(r) : 0;
 }
 
 /* --- parents --- */
 
-/* Makes the folders on the way that no member has named yet. */
+static int
+count_member(struct receive *r)
+{
+	return ++r->members > r->limits.members ?
+	    refuse(r, "over the limit of members") : 0;
+}
+
+/*
+ * Makes the folders on the way that no member has named yet, as far as there
+ * is nothing else.  0, or -1 with f.
+ */
 static int
 make_parents(struct receive *r, struct span path)
 {
@@ -206,12 +171,16 @@ make_parents(struct receive *r, struct span path)
 	for (part.n = 1; part.n < path.n; part.n++) {
 		if (path.p[part.n] != '/')
 			continue;
-		if ((dir = beneath_parent(k->tree, part, &name)) == -1)
-			return -1;
-		if (mkdirat(dir, name, 01700 | r->folder_mode) == 0) {
-			if (note_mode(r, part, r->folder_mode, true) == -1)
-				return -1;
-		} else if (errno != EEXIST) {
+		dir = beneath_parent(k->tree, part, &name);
+		if (dir == -1 && (errno == ENOTDIR || errno == ELOOP))
+			return 0;
+		if (dir == -1)
+			return fail(r);
+		if (mkdirat(dir, name, 01700 | r->folder_mode) == -1) {
+			if (errno != EEXIST)
+				return fail(r);
+		} else if (count_member(r) == -1 ||
+		    note_mode(r, part, r->folder_mode, true) == -1) {
 			return -1;
 		}
 	}
@@ -227,9 +196,8 @@ parent_of(struct receive *r, const char **name)
 	int dir = beneath_parent(k->tree, path, name);
 
 	if (dir == -1 && errno == ENOENT) {
-		if (make_parents(r, path) == -1 && errno != ENOTDIR &&
-		    errno != ELOOP)
-			return fail(r);
+		if (make_parents(r, path) == -1)
+			return -1;
 		dir = beneath_parent(k->tree, path, name);
 	}
 	if (dir == -1 && (errno == ENOTDIR || errno == ELOOP))
@@ -264,28 +232,33 @@ entry_of(const struct tar_member *m, struct entry *e)
 }
 
 /*
- * The staged folder, with the mode it has until then: 0 for a new one, 1 for
- * one that was there, -1.
+ * The staged folder, new or there already, with the mode it has until then.
+ * *later: that one is not the last.
  */
 static int
-make_folder(struct receive *r, unsigned mode)
+make_folder(struct receive *r, unsigned mode, bool *later)
 {
+	unsigned until = mode | 0700 | (*later ? 01000u : 0);
 	const char *name;
 	struct stat st;
 	int dir = parent_of(r, &name);
 
 	if (dir == -1)
 		return -1;
-	if (mkdirat(dir, name, mode) == 0)
+	if (mkdirat(dir, name, until) == 0)
 		return 0;
 	if (errno != EEXIST ||
 	    fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return fail(r);
-	if (S_ISDIR(st.st_mode))
-		return mode_set_at(dir, name, mode) == -1 ? fail(r) : 1;
+	if (S_ISDIR(st.st_mode)) {
+		/* Once there is a record, only another one takes its place. */
+		*later = *later || (st.st_mode & 01000);
+		until |= st.st_mode & 01000;
+		return mode_set_at(dir, name, until) == -1 ? fail(r) : 0;
+	}
 	if (make_room(r, dir, name) == -1)
 		return -1;
-	return mkdirat(dir, name, mode) == -1 ? fail(r) : 0;
+	return mkdirat(dir, name, until) == -1 ? fail(r) : 0;
 }
 
 static int
@@ -295,13 +268,9 @@ receive_folder(struct receive *r)
 	unsigned mode = m->mode & 0777;
 	bool later = (mode & 0700) != 0700;
 	struct entry e;
-	int there = make_folder(r, mode | 0700 | (later ? 01000 : 0));
 
-	/* The last of several modes holds. */
-	if (there == 1)
-		there = change_mode(r, m->name, mode);
-	if (there == -1 || (later && there == 0 &&
-	    note_mode(r, m->name, mode, false) == -1))
+	if (make_folder(r, mode, &later) == -1 ||
+	    (later && note_mode(r, m->name, mode, false) == -1))
 		return -1;
 	entry_of(m, &e);
 	e.type = ENTRY_DIR;
@@ -466,52 +435,15 @@ open_staged(struct receive *r, struct stat *st)
 	return fd;
 }
 
-/* A run of a file, from where both are. */
+/* Holes stay holes. */
 static int
-copy_run(struct receive *r, int from, int to, uint64_t len,
-    struct sha256 *sum)
+copy_staged(struct receive *r, int from, int to, struct entry *e)
 {
-	char block[CHUNK];
-	ssize_t n = 1;
-
-	for (; len > 0 && n > 0; len -= (uint64_t)n) {
-		n = io_read_full(from, block, len < sizeof(block) ?
-		    (size_t)len : sizeof(block));
-		if (n == -1)
-			return fail(r);
-		sha256_add(sum, block, (size_t)n);
-		if (io_write_all(to, block, (size_t)n) == -1)
-			return fail(r);
-	}
-	return 0;
-}
-
-/* Holes stay holes, where the system tells of them. */
-static int
-copy_staged(struct receive *r, int from, int to, uint64_t size,
-    struct sha256 *sum)
-{
-	off_t at = 0, data, hole;
-
-	while ((uint64_t)at < size) {
-		data = lseek(from, at, SEEK_DATA);
-		if (data == -1 && errno == ENXIO)
-			break;		/* a hole to the end */
-		hole = data == -1 ? -1 : lseek(from, data, SEEK_HOLE);
-		if (hole == -1) {
-			data = at;
-			hole = (off_t)size;
-		}
-		sha256_add_zeros(sum, (uint64_t)(data - at));
-		if (lseek(from, data, SEEK_SET) == -1 ||
-		    lseek(to, data, SEEK_SET) == -1)
-			return fail(r);
-		if (copy_run(r, from, to, (uint64_t)(hole - data), sum) == -1)
-			return -1;
-		at = hole;
-	}
-	sha256_add_zeros(sum, size - (uint64_t)at);
-	return ftruncate(to, (off_t)size) == -1 ? fail(r) : 0;
+	if (copy_data(from, to, e->size) == -1 || (r->sums &&
+	    (lseek(from, 0, SEEK_SET) == -1 ||
+	    sha256_fd(from, e->sha256) == -1)))
+		return fail(r);
+	return set_mtime(r, to, e->mtime_ns);
 }
 
 /* Each name is a file of its own. */
@@ -519,7 +451,6 @@ static int
 receive_hard_link(struct receive *r)
 {
 	const struct tar_member *m = &r->private->member;
-	struct sha256 sum;
 	struct entry e;
 	struct stat st;
 	int from = open_staged(r, &st), to, got;
@@ -533,17 +464,11 @@ receive_hard_link(struct receive *r)
 	}
 	entry_of(m, &e);
 	entry_from_stat(&e, &st);
-	sha256_init(&sum);
-	got = copy_staged(r, from, to, (uint64_t)st.st_size, &sum);
-	if (got == 0)
-		got = set_mtime(r, to, e.mtime_ns);
+	got = copy_staged(r, from, to, &e);
 	io_close(from);
 	if (close(to) == -1 && got == 0)
 		got = fail(r);
-	if (got == -1)
-		return -1;
-	sha256_end(&sum, e.sha256);
-	return note_entry(r, &e);
+	return got == -1 ? -1 : note_entry(r, &e);
 }
 
 /* --- a delta's own members --- */
@@ -609,17 +534,19 @@ note_deleted(struct receive *r, struct span path)
 	enum path_fault bad = path_check(path, r->limits.name,
 	    r->limits.depth);
 
+	if (path.n == 0)
+		return refuse(r, path_fault_text(bad));
 	if (bad != PATH_OK)
 		return fault_input(k->f, path, path_fault_text(bad));
-	if (scope_is_in_git_lock(path))
+	if (scope_is_git_lock(path))
 		return 0;
 	if (!scope_has_all(r->scope, path))
 		return fault_input(k->f, path, "outside the tree");
 	if (k->last_deleted.len > 0 &&
 	    path_compare(buf_span(&k->last_deleted), path) >= 0)
 		return fault_input(k->f, path, "deletions out of order");
-	if (++r->members > r->limits.members)
-		return refuse(r, "over the limit of members");
+	if (count_member(r) == -1)
+		return -1;
 	buf_reset(&k->last_deleted, ENTRY_PATH_MAX);
 	buf_add_span(&k->last_deleted, path);
 	buf_add_span(&k->deleted, path);
@@ -665,11 +592,11 @@ check_member(struct receive *r)
 	bad = path_check(m->name, r->limits.name, r->limits.depth);
 	if (bad != PATH_OK)
 		return refuse(r, path_fault_text(bad));
-	if (++r->members > r->limits.members)
-		return refuse(r, "over the limit of members");
+	if (count_member(r) == -1)
+		return -1;
 	if (path_is_below(m->name, span_of(SCOPE_RUNTIME)))
 		return refuse(r, "below " SCOPE_RUNTIME);
-	if (scope_is_in_git_lock(m->name)) {
+	if (scope_is_git_lock(m->name)) {
 		notice(r->notices, NOTICE_LEFT_OUT, m->name,
 		    "a lock of git, left out");
 		return 0;

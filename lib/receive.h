@@ -5,7 +5,7 @@
  * staging folder only, whose entries came from this archive; so no link that
  * is elsewhere can be in the way.  Folders in it are writable until the end:
  * one whose mode takes that away, or that no member named, has the sticky bit
- * until then, and a record of its mode.
+ * until then, and a record of its mode (modes.h).
  */
 #ifndef RECEIVE_H
 #define RECEIVE_H
@@ -27,17 +27,6 @@ struct limits {
 #define LIMITS_DEFAULT { .bytes = 64ULL << 30, .members = 2000000, \
     .file = 16ULL << 30, .depth = 128, .name = 4096, .component = 255 }
 
-/*
- * A folder that gets its mode at the end.  In a file of such, each is
- * followed by its path's bytes.
- */
-struct folder_mode {
-	uint32_t path_len;
-	uint16_t mode;
-	uint8_t implied;	/* no member named it */
-	uint8_t zero;
-};
-
 /* Fill in what is not private. */
 struct receive {
 	struct tar_reader *tar;
@@ -51,7 +40,7 @@ struct receive {
 	int tree;		/* the staging folder */
 	int lines;		/* file: an entry's line each, when sums */
 	int deleted;		/* file: paths, each ended by NUL */
-	int modes;		/* file: struct folder_mode and path, each */
+	int modes;		/* file: see modes.h */
 	const struct notices *notices;
 	const struct meter *meter;
 

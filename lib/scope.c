@@ -265,23 +265,15 @@ scope_is_git_lock(struct span path)
 	struct span part;
 	bool below = false;
 
-	if (!ends_with(path, ".lock"))
+	/* Nearly no path is one. */
+	if (path.n == 0 || memmem(path.p, path.n, ".lock", 5) == NULL)
 		return false;
-	while (next_part(&path, &part))
-		if (path.p != NULL && span_is(part, ".git"))
-			below = true;
-	return below;
-}
-
-bool
-scope_is_in_git_lock(struct span path)
-{
-	struct span top = { path.p, 0 };
-
-	for (; top.n < path.n; top.n++)
-		if (path.p[top.n] == '/' && scope_is_git_lock(top))
+	while (next_part(&path, &part)) {
+		if (below && ends_with(part, ".lock"))
 			return true;
-	return scope_is_git_lock(path);
+		below = below || span_is(part, ".git");
+	}
+	return false;
 }
 
 bool

@@ -55,10 +55,7 @@ bool scope_has(const struct scope *s, struct span path);
 /* path and all its parents belong to the tree. */
 bool scope_has_all(const struct scope *s, struct span path);
 
-/* A lock file of git, which is nobody's to carry. */
+/* A lock file of git, or what is below one, which is nobody's to carry. */
 bool scope_is_git_lock(struct span path);
-
-/* The same of path, or of a folder that it is in. */
-bool scope_is_in_git_lock(struct span path);
 
 #endif

@@ -195,6 +195,41 @@ sum_is_right(struct tar_reader *r)
 	    sum == th_signed_crc_calc(&r->tar));
 }
 
+static bool
+is_ustar(const struct tar_header *h)
+{
+	return memcmp(h->magic, "ustar", 6) == 0;
+}
+
+static struct span
+pax_text(const struct tar_reader *r, size_t at, size_t len)
+{
+	return (struct span){ r->records.data + at, len };
+}
+
+static void
+set_name(struct tar_reader *r)
+{
+	const struct tar_header *h = &r->tar.th_buf;
+	const struct tar_pax *p = &r->pax;
+	struct span prefix = field(h->prefix, sizeof(h->prefix));
+
+	r->name.len = 0;
+	if (r->have_pax && p->sparse_name) {
+		buf_add_span(&r->name, pax_text(r, p->name_at, p->name_len));
+	} else if (r->have_pax && p->path) {
+		buf_add_span(&r->name, pax_text(r, p->path_at, p->path_len));
+	} else if (r->have_name) {
+		buf_add_span(&r->name, buf_span(&r->long_name));
+	} else {
+		if (is_ustar(h) && prefix.n > 0) {
+			buf_add_span(&r->name, prefix);
+			buf_add_char(&r->name, '/');
+		}
+		buf_add_span(&r->name, field(h->name, sizeof(h->name)));
+	}
+}
+
 /* After the first zero block: the second, and nothing but zeros. */
 static enum tar_result
 read_end(struct tar_reader *r)
@@ -220,9 +255,7 @@ read_end(struct tar_reader *r)
 	return TAR_END;
 }
 
-static void set_name(struct tar_reader *r);
-
-/* The next header into r->tar: TAR_MEMBER, TAR_END, or trouble. */
+/* The next header into r->tar, and its name: TAR_MEMBER, TAR_END, or trouble. */
 static enum tar_result
 read_header(struct tar_reader *r, int64_t *size)
 {
@@ -238,11 +271,13 @@ read_header(struct tar_reader *r, int64_t *size)
 	memcpy(&r->tar.th_buf, block, BLOCK);
 	source_consume(r->source, BLOCK);
 	if (!sum_is_right(r))
-		return bad(r, "a header with a wrong checksum");
-	if (tar_number(r->tar.th_buf.size, 12, size) == -1 || *size < 0) {
-		set_name(r);
+		return bad(r, r->name.len > 0 ?
+		    "followed by a header with a wrong checksum" :
+		    "a header with a wrong checksum");
+	/* From here on it is this one that is at fault. */
+	set_name(r);
+	if (tar_number(r->tar.th_buf.size, 12, size) == -1 || *size < 0)
 		return bad(r, "a size that is none");
-	}
 	return TAR_MEMBER;
 }
 
@@ -253,6 +288,9 @@ read_records(struct tar_reader *r, uint64_t size, bool global)
 	const char *why;
 	struct tar_pax ignored = { .path = false };
 
+	/* Its text would take the place of the one that is still needed. */
+	if (global && r->have_pax)
+		return bad(r, "an extended header without a member");
 	got = read_text(r, size, &r->records);
 	if (got != TAR_MEMBER)
 		return got;
@@ -312,41 +350,6 @@ read_extension(struct tar_reader *r, uint64_t size, bool *was)
 }
 
 /* --- a member --- */
-
-static bool
-is_ustar(const struct tar_header *h)
-{
-	return memcmp(h->magic, "ustar", 6) == 0;
-}
-
-static struct span
-pax_text(const struct tar_reader *r, size_t at, size_t len)
-{
-	return (struct span){ r->records.data + at, len };
-}
-
-static void
-set_name(struct tar_reader *r)
-{
-	const struct tar_header *h = &r->tar.th_buf;
-	const struct tar_pax *p = &r->pax;
-	struct span prefix = field(h->prefix, sizeof(h->prefix));
-
-	r->name.len = 0;
-	if (r->have_pax && p->sparse_name) {
-		buf_add_span(&r->name, pax_text(r, p->name_at, p->name_len));
-	} else if (r->have_pax && p->path) {
-		buf_add_span(&r->name, pax_text(r, p->path_at, p->path_len));
-	} else if (r->have_name) {
-		buf_add_span(&r->name, buf_span(&r->long_name));
-	} else {
-		if (is_ustar(h) && prefix.n > 0) {
-			buf_add_span(&r->name, prefix);
-			buf_add_char(&r->name, '/');
-		}
-		buf_add_span(&r->name, field(h->name, sizeof(h->name)));
-	}
-}
 
 static void
 set_target(struct tar_reader *r)
@@ -604,17 +607,19 @@ take_member(struct tar_reader *r, struct tar_member *m, uint64_t size)
 	enum tar_result got;
 
 	*m = (struct tar_member){ .flag = r->tar.th_buf.typeflag };
-	set_name(r);
 	set_target(r);
 	if (buf_failed(&r->name) || buf_failed(&r->target)) {
 		errno = ENOMEM;
 		return TAR_FAILED;
 	}
+	if (r->name.len == 0)
+		return bad(r, "an empty name");
 	m->name = trim(buf_span(&r->name), &slash);
 	m->type = type_of(m->flag, slash);
-	/* A hard link's is a member's name. */
-	m->target = m->type == TAR_HARDLINK ?
-	    trim(buf_span(&r->target), &slash) : buf_span(&r->target);
+	m->target = buf_span(&r->target);
+	/* What a hard link names is a member. */
+	if (m->type == TAR_HARDLINK)
+		m->target = trim(m->target, &slash);
 	if (r->have_pax && r->pax.size)
 		size = r->pax.size_value;
 	m->size = m->type == TAR_FILE ? size : 0;

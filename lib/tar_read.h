@@ -35,7 +35,7 @@ struct tar_member {
 	unsigned mode;		/* 0 to 07777 */
 	uint64_t size;		/* of the file, holes included */
 	int64_t mtime_ns;
-	struct span target;	/* of a link; no NUL */
+	struct span target;	/* of a link; no NUL; a hard link's as name is */
 	bool sparse;
 };
 
@@ -72,7 +72,10 @@ enum tar_result tar_read_data(struct tar_reader *r, uint64_t *offset,
 /* After TAR_BAD: why, in a few words ("wrong checksum"). */
 const char *tar_fault(const struct tar_reader *r);
 
-/* The member it happened in or after; empty before the first. */
+/*
+ * The member, or the extended header, that it happened in or after, as the
+ * header has it; empty before the first, and of one without a name.
+ */
 struct span tar_fault_member(const struct tar_reader *r);
 
 #endif

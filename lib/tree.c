@@ -135,6 +135,14 @@ tree_sum(struct walk *w, struct found *e, struct statcache *cache,
 	return 0;
 }
 
+int
+tree_check_time(const struct found *e, struct fault *f)
+{
+	return e->entry.type != ENTRY_FILE || stat_mtime_counts(&e->at.st) ?
+	    0 : fault_input(f, e->entry.path,
+	    "its time is not between 1678 and 2262");
+}
+
 bool
 entry_equal(const struct entry *a, const struct entry *b)
 {
@@ -214,7 +222,7 @@ tree_snapshot(int root, const struct scope *s, struct statcache *old,
 		if (e.entry.type == ENTRY_FILE) {
 			if ((summed = tree_sum(w, &e, old, f)) == 1)
 				continue;
-			if (summed == -1) {
+			if (summed == -1 || tree_check_time(&e, f) == -1) {
 				got = -1;
 				break;
 			}

@@ -35,6 +35,9 @@ int tree_next(struct walk *w, struct found *e, const struct notices *n,
 int tree_sum(struct walk *w, struct found *e, struct statcache *cache,
     struct fault *f);
 
+/* A file's time must be one that a manifest can say.  0, or -1 with f. */
+int tree_check_time(const struct found *e, struct fault *f);
+
 /* Same type, and content and mode, mode, or target; both sums are known. */
 bool entry_equal(const struct entry *a, const struct entry *b);
 

@@ -87,8 +87,7 @@ write_plan(struct unpacking *k, bool manifest)
 	struct journal_writer out = { .fd = staged_file(&k->stage, PLAN) };
 	struct span none = { NULL, 0 };
 	struct plan p = { .root = k->u->root, .new = k->stage.new,
-	    .modes = k->modes, .staged_holds = true, .scope = k->use,
-	    .out = &out, .f = k->f };
+	    .modes = k->modes, .scope = k->use, .out = &out, .f = k->f };
 	int dir = k->stage.dir, got = -1;
 
 	if (out.fd == -1 ||

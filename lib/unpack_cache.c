@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "io.h"
 #include "unpacking.h"
@@ -108,6 +109,30 @@ unpack_write_cache(struct unpacking *k)
 	    rewrite_cache(k);
 }
 
+/*
+ * The tree is as it should be, and cannot be read or said: it has no manifest
+ * then, and not the one of what it was before.
+ */
+static int
+do_without(struct unpacking *k)
+{
+	static const char *const made[] = { RESULT, RESULT CACHE_SUFFIX };
+	static const char *const stored[] = { STORED_MANIFEST,
+	    STORED_MANIFEST CACHE_SUFFIX };
+	size_t i;
+
+	notice(k->u->notices, NOTICE_LEFT_OUT, buf_span(&k->f->object),
+	    "cannot be in a manifest; none is stored");
+	fault_clear(k->f);
+	for (i = 0; i < 2; i++)
+		if ((unlinkat(k->stage.dir, made[i], 0) == -1 &&
+		    errno != ENOENT) ||
+		    (unlinkat(k->stage.runtime, stored[i], 0) == -1 &&
+		    errno != ENOENT))
+			return staging_fault(k->f);
+	return 0;
+}
+
 int
 unpack_write_snapshot(struct unpacking *k)
 {
@@ -127,5 +152,7 @@ unpack_write_snapshot(struct unpacking *k)
 	statcache_writer_free(&cache);
 	io_close(out.fd);
 	io_close(cache.fd);
-	return got;
+	return got == -1 && (k->f->kind == FAULT_INPUT ||
+	    (k->f->kind == FAULT_SYSTEM && k->f->error == EACCES)) ?
+	    do_without(k) : got;
 }

@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include "io.h"
+#include "mode.h"
+#include "modes.h"
 #include "unpacking.h"
 
 int
@@ -140,25 +142,51 @@ is_in_origin(struct settling *k, const struct entry *e)
 	while ((o = manifest_peek(k->origin, k->f, &failed)) != NULL &&
 	    (order = path_compare(o->path, e->path)) < 0)
 		manifest_next(k->origin);
-	return failed ? -1 : o != NULL && order == 0 && entry_equal(o, e);
+	return failed ? -1 : o != NULL && order == 0 && entry_equal(o, e) &&
+	    (e->type != ENTRY_FILE || o->mtime_ns == e->mtime_ns);
 }
 
-/* A folder that gets its mode at the end. */
+/* A folder gets the mode that it is to have, whatever came last. */
 static int
 note_mode(struct settling *k, const struct entry *e)
 {
-	struct folder_mode m = { .path_len = (uint32_t)e->path.n,
-	    .mode = (uint16_t)e->mode };
+	struct folder_mode m = { .path = e->path, .mode = e->mode };
+	const struct stat *st = &k->now.at.st;
 	int known;
 
-	if (e->type != ENTRY_DIR || !(k->now.at.st.st_mode & 01000))
+	if (e->type != ENTRY_DIR || (st->st_mode & 07777) == e->mode)
 		return 0;
 	if ((known = is_in_origin(k, e)) == -1)
 		return -1;
 	m.implied = known == 1;
-	return io_write_all(k->modes, &m, sizeof(m)) == -1 ||
-	    io_write_all(k->modes, e->path.p, e->path.n) == -1 ?
+	return mode_set_at(k->now.at.dir, k->now.at.name,
+	    e->mode | 01700) == -1 || modes_add(k->modes, &m) == -1 ?
 	    staging_fault(k->f) : 0;
+}
+
+/* What is staged in e's place: 1 when it is e or gives way to e, 0, -1. */
+static int
+settle_one(struct settling *k, const struct entry *e)
+{
+	bool as_sent = is_as_sent(e, &k->now.entry);
+	int known = 0;
+
+	if (e->type != ENTRY_DIR && (known = is_in_origin(k, e)) == -1)
+		return -1;
+	/*
+	 * What the target has is right, and what is staged there may be half,
+	 * or came and was not noted.
+	 */
+	if (known == 1) {
+		walk_skip(k->walk);
+		if (beneath_remove_tree(k->now.at.dir, k->now.at.name) == -1)
+			return staging_fault(k->f);
+	} else if (!as_sent) {
+		return 0;
+	} else if (note_mode(k, e) == -1) {
+		return -1;
+	}
+	return next_staged(k) == -1 ? -1 : 1;
 }
 
 static int
@@ -175,14 +203,10 @@ settle(struct settling *k)
 	while ((e = manifest_peek(k->result, k->f, &failed)) != NULL) {
 		if (remove_before(k, &e->path) == -1)
 			return -1;
-		if (k->have && span_equal(k->now.entry.path, e->path)) {
-			as_sent = is_as_sent(e, &k->now.entry);
-			if (as_sent && (note_mode(k, e) == -1 ||
-			    next_staged(k) == -1))
-				return -1;
-		} else {
+		if (k->have && span_equal(k->now.entry.path, e->path))
+			as_sent = settle_one(k, e);
+		else
 			as_sent = is_in_origin(k, e);
-		}
 		if (as_sent == -1)
 			return -1;
 		if (!as_sent)

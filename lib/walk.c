@@ -473,27 +473,32 @@ walk_has_excluded(int folder, struct span path, const struct scope *s)
 	return r == WALK_FAILED ? -1 : r == WALK_ENTRY;
 }
 
-/* The first or the last that there is, for what is before or after it. */
+/* Beyond what can be counted it goes round: different, and no more than that. */
 static int64_t
-time_ns(const struct timespec *t)
+count_ns(const struct timespec *t)
 {
-	const int64_t second = 1000000000, last = INT64_MAX / second - 1;
-
-	if (t->tv_sec > last || t->tv_sec < -last)
-		return t->tv_sec > 0 ? last * second : -last * second;
-	return (int64_t)t->tv_sec * second + t->tv_nsec;
+	return (int64_t)((uint64_t)t->tv_sec * 1000000000 +
+	    (uint64_t)t->tv_nsec);
 }
 
 int64_t
 stat_mtime_ns(const struct stat *st)
 {
-	return time_ns(&st->st_mtim);
+	return count_ns(&st->st_mtim);
 }
 
 int64_t
 stat_ctime_ns(const struct stat *st)
 {
-	return time_ns(&st->st_ctim);
+	return count_ns(&st->st_ctim);
+}
+
+bool
+stat_mtime_counts(const struct stat *st)
+{
+	/* What tar_pax.c reads. */
+	return st->st_mtim.tv_sec >= -9223372035 &&
+	    st->st_mtim.tv_sec <= 9223372035;
 }
 
 void

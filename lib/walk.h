@@ -81,4 +81,7 @@ void entry_from_stat(struct entry *e, const struct stat *st);
 int64_t stat_mtime_ns(const struct stat *st);
 int64_t stat_ctime_ns(const struct stat *st);
 
+/* Whether nanoseconds can say the time; else they only tell it from others. */
+bool stat_mtime_counts(const struct stat *st);
+
 #endif

@@ -88,6 +88,19 @@ def without_folders(tree):
     return {p: n for p, n in tree.items() if n[0] != 'dir'}
 
 
+def beside(tree):
+    """What is below a name that a file has is below that name with a number."""
+    found = {}
+    for path, node in tree.items():
+        parts = path.split('/')
+        for n in range(1, len(parts)):
+            if '/'.join(parts[:n]) in tree:
+                parts[n - 1] += '.1'
+                break
+        found['/'.join(parts)] = node
+    return found
+
+
 def prepare(here, base, source):
     """The archive of what the sandbox changed, by the tools themselves."""
     os.mkdir(here)
@@ -149,7 +162,7 @@ def case(here, base, source, target, policy, links):
     got = read(here + '/T')
     expect('tree', got, model.t)
     saved = conflicts(here + '/T')
-    expect('saved', saved, without_folders(model.saved))
+    expect('saved', saved, beside(without_folders(model.saved)))
     def content(tree, path):
         node = tree.get(path)
         return node[2] if node and node[0] == 'file' else None

@@ -154,6 +154,19 @@ conflict_dir() {
 
 # --- links --------------------------------------------------------------------
 
+@test "merge: what is saved of a folder is beside the file of that name" {
+	mkdir W && ln -s x W/a
+	in_
+	rm W/a && printf host >W/a
+	rm R/a && mkdir -p R/a/b && printf new >R/a/f && ln -s /etc R/a/b/l
+	run -0 back
+	[ "$(cat W/a/f)" = new ]
+	[ "$(cat "$(conflict_dir)/a")" = host ]
+	[ "$(readlink "$(conflict_dir)/a.1/b/l")" = /etc ]
+	[ ! -e W/.paperclip-runtime/merging ]
+	pc-tarsync recover -C W
+}
+
 @test "merge: nothing goes through a link that the host has made of a folder" {
 	mkdir -p W/a/b out && printf 1 >W/a/b/f && printf keep >out/f
 	in_

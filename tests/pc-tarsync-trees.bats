@@ -195,6 +195,45 @@ nobodys() {
 	same W R
 }
 
+@test "pc-tarsync: what the target has already is not taken from half a file" {
+	mkdir W && printf 1 >W/a && head -c 3000 /dev/zero >W/b
+	pc-tarsync pack -C W --manifest m | pc-tarsync unpack -C R
+	cp -p W/b b
+	head -c 4000 /dev/urandom >W/b
+	pc-tarsync pack -C W --since m >d.tar
+	run -111 pc-tarsync unpack -C R < <(head -c 3500 d.tar)
+	[ -e R/.paperclip-runtime/staging/new/b ]
+	pc-tarsync snapshot --partial -C R >p
+	cmp m p
+	cp -p b W/b
+	pc-tarsync pack -C W --since p | pc-tarsync unpack -C R
+	same W R
+}
+
+@test "pc-tarsync: nor from what looks the same, and was not noted before a kill" {
+	mkdir -p W/d && printf one >W/b && touch -d @1000 W/b && printf 1 >W/d/f
+	pc-tarsync pack -C W --manifest m | pc-tarsync unpack -C R
+	printf two >W/b && touch -d @1000 W/b && chmod 700 W/d
+	head -c 5000 /dev/zero >W/z
+	pc-tarsync pack -C W --since m >d.tar
+	mkfifo in
+	pc-tarsync unpack -C R <in &
+	pids+=($!)
+	exec 7>in
+	head -c -5000 d.tar >&7
+	wait_until test -e R/.paperclip-runtime/staging/new/z
+	kill -9 "${pids[0]}"
+	exec 7>&-
+	ended "${pids[0]}" 137
+	[ "$(cat R/.paperclip-runtime/staging/new/b)" = two ]
+	pc-tarsync snapshot --partial -C R >p
+	cmp m p
+	printf one >W/b && touch -d @1000 W/b && chmod 755 W/d && rm W/z
+	pc-tarsync pack -C W --since p --manifest n | pc-tarsync unpack -C R
+	same W R
+	run -0 pc-tarsync diff n R
+}
+
 @test "pc-tarsync: a folder's mode that came before a cut does not outlive the folder" {
 	for change in 'rm -r W/d && printf file >W/d' 'chmod 755 W/d' \
 	    'chmod 500 W/d' 'chmod 311 W/d' 'rm -r W/d && mkdir W/d' :; do
