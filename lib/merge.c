@@ -150,6 +150,7 @@ write_plan(struct merging *k, uint64_t *conflicts)
 	manifest_free(p.lines);
 	path_list_free(p.deleted);
 	buf_free(&p.region_top);
+	buf_free(&p.last_put);
 	journal_writer_free(&out);
 	io_close(out.fd);
 	return got;

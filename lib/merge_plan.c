@@ -142,15 +142,21 @@ seen_of(const struct target *t)
 }
 
 static int
-set_region(struct merge_plan *p, enum region region, struct span path)
+keep_path(struct merge_plan *p, struct buf *kept, struct span path)
 {
-	p->region = region;
-	buf_reset(&p->region_top, ENTRY_PATH_MAX);
-	buf_add_span(&p->region_top, path);
-	if (!buf_failed(&p->region_top))
+	buf_reset(kept, ENTRY_PATH_MAX);
+	buf_add_span(kept, path);
+	if (!buf_failed(kept))
 		return 0;
 	errno = ENOMEM;
 	return fault_system(p->f, path);
+}
+
+static int
+set_region(struct merge_plan *p, enum region region, struct span path)
+{
+	p->region = region;
+	return keep_path(p, &p->region_top, path);
 }
 
 static enum region
@@ -164,30 +170,45 @@ region_of(const struct merge_plan *p, struct span path)
 
 /* --- one side only --- */
 
+/* The host will have no folder of this name unless it is made.  1, 0, -1. */
+static int
+parent_is_missing(struct merge_plan *p, struct span parent, enum region region)
+{
+	const char *name;
+	struct stat st;
+	int dir;
+
+	if (region == REGION_VOID)
+		return path_is_below(parent, buf_span(&p->region_top)) &&
+		    parent.n > p->region_top.len;
+	dir = beneath_parent(p->plan.tree, parent, &name);
+	if (dir != -1 && fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	return errno == ENOENT ? 1 : fault_system(p->f, parent);
+}
+
 /*
  * The folders of the source on the way to path, which it did not change, and
- * the host has no more: they are made with their modes.
+ * the host has no more: they are made with their modes.  Paths come in order,
+ * so those on the way to the last one are there already.
  */
 static int
-make_parents(struct merge_plan *p, struct span path)
+make_parents(struct merge_plan *p, struct span path, enum region region)
 {
 	struct span part = { path.p, 0 };
 	struct journal_record r = { .step = STEP_MAKE };
 	const char *name;
 	struct stat st;
-	int dir;
+	int dir, missing;
 
 	for (part.n = 1; part.n < path.n; part.n++) {
-		if (path.p[part.n] != '/')
+		if (path.p[part.n] != '/' ||
+		    path_is_below(buf_span(&p->last_put), part))
 			continue;
-		dir = beneath_parent(p->plan.tree, part, &name);
-		if (dir != -1 && fstatat(dir, name, &st,
-		    AT_SYMLINK_NOFOLLOW) == 0)
+		if ((missing = parent_is_missing(p, part, region)) == -1)
+			return -1;
+		if (missing == 0)
 			continue;
-		if (errno == ENOTDIR || errno == ELOOP)
-			return 0;
-		if (errno != ENOENT)
-			return fault_system(p->f, part);
 		dir = beneath_parent(p->plan.staged, part, &name);
 		if (dir == -1 || fstatat(dir, name, &st,
 		    AT_SYMLINK_NOFOLLOW) == -1)
@@ -197,7 +218,7 @@ make_parents(struct merge_plan *p, struct span path)
 		if (add(p, &r) == -1)
 			return -1;
 	}
-	return 0;
+	return keep_path(p, &p->last_put, path);
 }
 
 /* The source's entry takes its place. */
@@ -213,8 +234,8 @@ put(struct merge_plan *p, struct span path, const struct entry *s,
 	struct stat st;
 	int dir;
 
-	if (t->kind == TARGET_NONE && region_of(p, path) == REGION_NONE &&
-	    make_parents(p, path) == -1)
+	if (t->kind == TARGET_NONE &&
+	    make_parents(p, path, region_of(p, path)) == -1)
 		return -1;
 	if (s->type == ENTRY_DIR) {
 		r.step = STEP_MAKE;

@@ -40,6 +40,7 @@ struct merge_plan {
 	int deleted_fd;
 	enum region region;
 	struct buf region_top;
+	struct buf last_put;	/* the folders on its way are there */
 	uint64_t conflicts;
 };
 

@@ -58,6 +58,25 @@ conflict_dir() {
 	[ "$status" -eq 0 ]
 }
 
+@test "merge: an unchanged folder below one that takes a file's place keeps its mode" {
+	mkdir -p W/c/a.b/deep
+	chmod 700 W/c/a.b && chmod 711 W/c/a.b/deep
+	printf 1 >W/c/a.b/deep/x
+	in_
+	chmod 750 R/c
+	printf 2 >R/c/a.b/deep/y
+	printf 3 >R/c/a.b/deep/z
+	rm -r W/c && printf host >W/c
+	back
+	[ "$(stat -c '%a %n' W/c W/c/a.b W/c/a.b/deep)" = \
+'750 W/c
+700 W/c/a.b
+711 W/c/a.b/deep' ]
+	# What the source did not change stays as the host has it: not there.
+	[ "$(cd W/c && find . -type f | sort | xargs cat)" = 23 ]
+	[ "$(cat "$(conflict_dir)/c")" = host ]
+}
+
 # --- baselines ----------------------------------------------------------------
 
 @test "merge: an archive without its baseline, or with another, is refused" {

@@ -576,7 +576,7 @@ def main():
     lasting = Lasting(work)
     lasting.start(kinds)
     api = Api()
-    failed = 0
+    wrongs = []
     try:
         for number in range(args.rounds):
             kind = kinds[number % len(kinds)]
@@ -592,15 +592,18 @@ def main():
                       f"{time.monotonic() - began:.1f} s", flush=True)
                 shutil.rmtree(folder, ignore_errors=True)
             except Wrong as wrong:
-                failed += 1
-                print(f"{number} {kind} {fault}: WRONG: {wrong}; see "
-                      f"{folder}", flush=True)
+                wrongs.append(f"{number} {kind} {fault}: WRONG: {wrong}; see "
+                              f"{folder}")
+                print(wrongs[-1], flush=True)
     finally:
         lasting.stop()
-        if not failed:
+        if not wrongs:
             shutil.rmtree(work, ignore_errors=True)
-    print(f"{args.rounds} rounds, {failed} failed")
-    return 1 if failed else 0
+    # Again at the end, where a log that was cut still has them.
+    for wrong in wrongs:
+        print(wrong)
+    print(f"seed {seed}: {args.rounds} rounds, {len(wrongs)} failed")
+    return 1 if wrongs else 0
 
 
 if __name__ == "__main__":
