@@ -18,6 +18,7 @@
 #include "io.h"
 #include "process.h"
 
+#define ASKING_MS	60000		/* said that far ahead, and in time again */
 #define LOOK_MS		500		/* whether a killed one is still there */
 #define POLL_MS		50		/* where nothing notifies */
 #define END_MS		2000		/* for COMMAND, when output has come */
@@ -27,7 +28,8 @@ struct asking {
 	int dir, file, events;
 	int holder;		/* tells when its pc-exec ends; or -1 */
 	pid_t pid;		/* of COMMAND; 0 when there is none left */
-	int64_t deadline;
+	int64_t deadline;	/* -1: none */
+	int64_t say_at;		/* when to say again that we ask */
 	off_t size;
 	off_t scanned;		/* no whole line from the offset to here */
 };
@@ -81,22 +83,22 @@ command_ended(struct asking *a)
 
 /* COMMAND's end is CHLD, which is let through here only. */
 static void
-wait_a_little(struct asking *a, const sigset_t *unblocked, int64_t deadline)
+wait_a_little(struct asking *a, const sigset_t *unblocked, int64_t until)
 {
 	struct pollfd p[] = {
 		{ .fd = a->events, .events = POLLIN },
 		{ .fd = a->holder, .events = POLLIN },
 	};
-	int64_t left = deadline != -1 ? deadline - clock_mono_ms() : -1;
+	int64_t left = until - clock_mono_ms();
 	int64_t ms = a->events == -1 ? POLL_MS :
 	    a->holder == -1 ? LOOK_MS : -1;
 	struct timespec ts;
 	char events[4096];
 
-	if (left != -1 && (ms == -1 || left < ms))
+	if (ms == -1 || left < ms)
 		ms = left > 0 ? left : 0;
 	ts = (struct timespec){ ms / 1000, ms % 1000 * 1000000 };
-	if (ppoll(p, 2, ms != -1 ? &ts : NULL, unblocked) > 0 &&
+	if (ppoll(p, 2, &ts, unblocked) > 0 &&
 	    p[0].revents != 0)
 		(void)!read(a->events, events, sizeof(events));
 }
@@ -120,6 +122,20 @@ is_running(struct asking *a)
 	return again != 0;
 }
 
+/* Says that somebody asks, for as long as we wait, and not much longer. */
+static void
+say_asking(struct asking *a, int64_t now)
+{
+	int64_t ahead = ASKING_MS;
+
+	if (now < a->say_at)
+		return;
+	if (a->deadline != -1 && a->deadline - now < ahead)
+		ahead = a->deadline - now;
+	execdir_touch(a->dir, a->o->id, ahead);
+	a->say_at = now + ASKING_MS / 2;
+}
+
 /*
  * Until there is output, the command has ended, COMMAND has, or the time is
  * up.  Whether the command still ran before the file's size was looked at.
@@ -127,16 +143,19 @@ is_running(struct asking *a)
 static bool
 wait_output(struct asking *a, const sigset_t *unblocked)
 {
-	int64_t deadline = a->pid > 0 ? -1 : a->deadline;
 	bool running;
+	int64_t now;
 
 	for (;;) {
+		now = clock_mono_ms();
 		running = is_running(a);
 		if (has_grown(a) || !running || cli_stop ||
-		    (deadline == -1 ? command_ended(a) :
-		    clock_mono_ms() >= deadline))
+		    (a->deadline != -1 && now >= a->deadline) ||
+		    (a->o->command != NULL && command_ended(a)))
 			return running;
-		wait_a_little(a, unblocked, deadline);
+		say_asking(a, now);
+		wait_a_little(a, unblocked, a->deadline != -1 &&
+		    a->deadline < a->say_at ? a->deadline : a->say_at);
 	}
 }
 
@@ -234,11 +253,10 @@ exec_output(const struct options *o)
 	if ((a.file = execdir_read(a.dir, o->id)) == -1)
 		cli_fail(errno == ENOENT ? EXIT_NO : EXIT_NEVER, o->id,
 		    errno == ENOENT ? "no such id" : strerror(errno));
-	execdir_touch(a.dir, o->id, o->wait_ms);
 	cli_catch_stop(&unblocked);
 	sigdelset(&unblocked, SIGCHLD);
 	a.events = watch_file(a.file);
-	a.deadline = clock_mono_ms() + o->wait_ms;
+	a.deadline = o->command == NULL ? clock_mono_ms() + o->wait_ms : -1;
 	/* What was read before need not be kept; not every system can. */
 	if (o->offset >= 4096)
 		(void)fallocate(a.file, FALLOC_FL_PUNCH_HOLE |
@@ -246,6 +264,7 @@ exec_output(const struct options *o)
 	if (o->command != NULL)
 		start_command(&a);
 	running = wait_output(&a, &unblocked);
+	execdir_touch(a.dir, o->id, 0);
 	end_command(&a);
 	next = print_lines(&a);
 	buf_add_str(&line, "{\"next\":");

@@ -47,7 +47,7 @@ static const char help[] =
 "  -h, --help             this text\n"
 "  -t, --timeout DURATION --kill: then without grace (10s)\n"
 "  -V, --version\n"
-"  -w, --wait DURATION    --output: how long to wait for some (0)\n"
+"  -w, --wait DURATION    --output: how long to wait for some (not at all)\n"
 "      --become           be the program; the rest of stdin is its input\n"
 "      --detach           print the id and return\n"
 "      --init             be process 1: reap, until TERM or COMMAND's end\n"
@@ -90,6 +90,13 @@ set_mode(struct options *o, enum mode mode)
 	o->mode = mode;
 }
 
+/* Of two durations the sum is one still. */
+static int64_t
+or_for_ever(int64_t ms)
+{
+	return ms > 0 ? ms : INT64_MAX / 4;
+}
+
 static void
 parse_options(struct options *o, int argc, char *argv[])
 {
@@ -104,12 +111,12 @@ parse_options(struct options *o, int argc, char *argv[])
 		case 'h':
 			cli_help(help);
 		case 't':
-			o->kill_ms = cli_duration("-t", optarg);
+			o->kill_ms = or_for_ever(cli_duration("-t", optarg));
 			break;
 		case 'V':
 			cli_version();
 		case 'w':
-			o->wait_ms = cli_duration("-w", optarg);
+			o->wait_ms = or_for_ever(cli_duration("-w", optarg));
 			break;
 		case OPT_BECOME:
 			set_mode(o, MODE_BECOME);

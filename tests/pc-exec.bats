@@ -236,6 +236,28 @@ gone() {
 	run -1 pc-exec -C ids --output j
 }
 
+@test "pc-exec: -w 0 and -t 0 are for ever, and who waits keeps it from being idle" {
+	mkfifo go end
+	echo '{"argv":["sh","-c","trap \"\" TERM; read x <go; echo two; read x <end"],
+	    "id":"j","idleMs":300,"graceMs":60000}' |
+	    tr -d '\n' | pc-exec -C ids --detach
+	at=$(pc-exec -C ids --output j -w 5s | tail -n 1 | jq .next)
+	pc-exec -C ids --output j --offset "$at" -w 0 >later 3>&- &
+	pid=$!
+	sleep 1
+	kill -0 "$pid"		# it waits
+	echo >go
+	ended "$pid"
+	grep -q two later && grep -q '"running":true' later
+	pc-exec -C ids --kill j -t 0 3>&- &
+	pid=$!
+	sleep 1
+	kill -0 "$pid"		# nothing is killed yet
+	echo >end
+	ended "$pid"
+	[ -z "$(ls ids)" ]
+}
+
 @test "pc-exec: --output with a command: whichever comes first ends the wait" {
 	echo '{"argv":["sleep","60"],"id":"quiet"}' | pc-exec -C ids --detach
 	at=$(pc-exec -C ids --output quiet -w 5s | tail -n 1 | jq .next)
