@@ -32,6 +32,7 @@ SANFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 LDLIBS   = -lnettle
 T        = 30s
 ROUNDS   = 500
+JOBS     = $(shell nproc)
 # libFuzzer counts in seconds.
 SECONDS  = $(if $(filter %m,$(T)),$(shell expr $(T:m=) \* 60),$(T:s=))
 
@@ -226,14 +227,17 @@ lint:
 	    tests/*/*.sh) .ci/run
 
 # The second pass runs what is shipped: the sandbox's tools from the one
-# static file, the host's from bin/.
+# static file, the host's from bin/.  Tests wait most of their time, and so
+# two files at once, or as many as there are processors.
+PROVE    = prove -j$(JOBS) -e bats
 check:
 	tests/packages.sh $(CHECKPKG)
-	$(MAKE) all san static $(UNIT) $(SANUNIT) $(BENCH) build/faults/step
+	$(MAKE) -j$(JOBS) all san static $(UNIT) $(SANUNIT) $(BENCH) \
+	    build/faults/step
 	$(MAKE) lint
-	$(SANOPT) PATH="$$PWD/build/san:$$PATH" prove -e bats $(BATS)
-	PATH="$$PWD/bin:$$PATH" prove -e bats tests/project.bats
-	PATH="$$PWD/bin/static/links:$$PWD/bin:$$PATH" prove -e bats $(BATS)
+	$(SANOPT) PATH="$$PWD/build/san:$$PATH" $(PROVE) $(BATS)
+	PATH="$$PWD/bin:$$PATH" $(PROVE) tests/project.bats
+	PATH="$$PWD/bin/static/links:$$PWD/bin:$$PATH" $(PROVE) $(BATS)
 
 bench:
 	tests/packages.sh $(BENCHPKG)
