@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 import time
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -16,20 +17,30 @@ class Group:
 
     def __init__(self):
         self.started = []
+        self.said = {}
 
-    def start(self, argv, **options):
+    def start(self, argv, quiet=False, **options):
+        """quiet: what it says on stderr is shown when it does not start."""
+        if quiet:
+            options["stderr"] = tempfile.TemporaryFile()
         try:
             process = subprocess.Popen(argv, **options)
         except OSError as error:
             raise Failed(f"{argv[0]}: {error.strerror}") from error
         self.started.append(process)
+        if quiet:
+            self.said[process] = options["stderr"]
         return process
 
     def first_line(self, process, what):
         """The first line of what a process says on its stdout."""
         line = process.stdout.readline().decode().strip()
         if not line:
-            raise Failed(f"{what}: ended with {process.wait()}")
+            status, said = process.wait(), ""
+            if process in self.said:
+                self.said[process].seek(0)
+                said = ": " + self.said[process].read().decode().strip()
+            raise Failed(f"{what}: ended with {status}{said}")
         return line
 
     def stop(self):
@@ -44,7 +55,10 @@ class Group:
                 process.wait()
             if process.stdout:
                 process.stdout.close()
+        for said in self.said.values():
+            said.close()
         self.started.clear()
+        self.said.clear()
 
 
 def wait_for(predicate, what, seconds=10):

@@ -200,7 +200,7 @@ class Run(Tunnel):
         run = self.group.start(
             [tool("pc-run"), "-c", config, "--", "sh", "-c",
              'echo "$PAPERCLIP_API_URL $PAPERCLIP_API_KEY"; exec sleep 36000'],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            quiet=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             env=environment(PC_API_TOKEN=API_TOKEN))
         self.url, token = self.group.first_line(run, "pc-run").split()
         self.headers = [f"authorization: Bearer {token}"]

@@ -59,8 +59,8 @@ def many(way, channel, count):
                                 adapter=f"run{number}")
             runs.append(way.group.start(
                 [tool("pc-run"), "-c", config, "--", "sh", "-c",
-                 "echo there; exec sleep 3600"], stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                 "echo there; exec sleep 3600"],
+                quiet=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 env=environment(PC_API_TOKEN=API_TOKEN)))
             way.group.first_line(runs[-1], "pc-run")
         return statistics.median(pss_kib(ours_of(run.pid)) for run in runs)

@@ -396,7 +396,7 @@ class Round:
         kill(self.child("pc-forward"), signal.SIGKILL)
 
     def api_down(self):
-        self.api.down_for(random.choice((0.2, 1.0)))
+        self.api.down_for(random.choice((0.2, 1.0, 1.0, 10.0)))
 
     def host_killed(self):
         kill(self.process.pid, signal.SIGKILL)
