@@ -229,7 +229,7 @@ lint:
 # The second pass runs what is shipped: the sandbox's tools from the one
 # static file, the host's from bin/.  Tests wait most of their time, and so
 # two files at once, or as many as there are processors.
-PROVE    = prove -j$(JOBS) -e bats
+PROVE    = prove -j$(JOBS) -f -o -e bats
 check:
 	tests/packages.sh $(CHECKPKG)
 	$(MAKE) -j$(JOBS) all san static $(UNIT) $(SANUNIT) $(BENCH) \

@@ -1,4 +1,6 @@
 bats_require_minimum_version 1.5.0
+# A login shell, git or curl reads nothing of the user's.
+export HOME="$BATS_RUN_TMPDIR"
 
 setup() {
 	cd "$BATS_TEST_TMPDIR" || return

@@ -219,7 +219,7 @@ assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL' 3>&- &
 	for flag in --no-inherit --dir; do
 		for signal in TERM:143 INT:130 HUP:129; do
 			rm -f up
-			pc-lock $flag "D$flag" python3 -c '
+			env --default-signal=HUP,INT pc-lock $flag "D$flag" python3 -c '
 import signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 open("up", "w").close()
