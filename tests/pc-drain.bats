@@ -414,8 +414,8 @@ put_vector() {
 @test "pc-drain: --respond without a line for too long leaves, exit 111" {
 	make_queue
 	put_request q a
-	start_drain --respond --keep-alive 250ms
-	for i in 1 2 3 4 5; do sleep 0.09; echo >&5; done
+	start_drain --respond --keep-alive 1s
+	for i in 1 2 3 4 5; do sleep 0.3; echo >&5; done
 	kill -0 "$pid"
 	ended "$pid" 111
 	[ "$(<err)" = "pc-drain: stdin: silent for too long: the channel is dead" ]
