@@ -12,8 +12,9 @@ json='content-type: application/json'
 # Installed once for a lock file; what comes is checked against its sums.
 # (npm ci will not: the newest peer bundles what it leaves out of the lock.)
 setup_file() {
-	cmp -s "$here/package-lock.json" "$PEERS/installed.json" && return
 	mkdir -p "$PEERS"
+	: >"$PEERS/counts"
+	cmp -s "$here/package-lock.json" "$PEERS/installed.json" && return
 	cp "$here/package.json" "$here/package-lock.json" "$PEERS"
 	(cd "$PEERS" && npm install --no-save --ignore-scripts --no-audit \
 	    --no-fund --loglevel=error)
@@ -125,8 +126,9 @@ recipe() {
 	[ -z "$(find q/requests -type f)" ]
 }
 
+# What is counted is said in the end, by make.
 worker() {
-	node "$here/worker.mjs" "$1" "$2" "$3" "$PWD/q" 3>&-
+	node "$here/worker.mjs" "$1" "$2" "$3" "$PWD/q" 3>&- >>"$PEERS/counts"
 }
 
 @test "interop: pc-serve started, used and stopped by the peer, by its files" {
@@ -182,20 +184,20 @@ newest_worker() {
 }
 
 @test "interop: built-in rules are the peers' routes and headers, both ways" {
-	node "$here/routes.mjs" 3>&-
+	node "$here/routes.mjs" 3>&- >>"$PEERS/counts"
 }
 
 @test "interop: the peer's lock folders, and pc-lock --dir" {
-	node "$here/locks.mjs" "$PWD" 3>&-
+	node "$here/locks.mjs" "$PWD" 3>&- >>"$PEERS/counts"
 }
 
 @test "interop: the peer's snapshot and merge, and pc-tarsync's" {
-	node "$here/sync.mjs" "$PWD" 3>&-
+	node "$here/sync.mjs" "$PWD" 3>&- >>"$PEERS/counts"
 }
 
 @test "interop: an adapter over the peer's runner interface runs an agent" {
 	start_api "$build/bench/api"
 	export XDG_STATE_HOME=$PWD/state
 	node "$here/adapter_run.mjs" "$PWD" \
-	    "$here/../../bin/static/pc-tools" "$api" 3>&-
+	    "$here/../../bin/static/pc-tools" "$api" 3>&- >>"$PEERS/counts"
 }

@@ -339,5 +339,5 @@ await tryTimes();
 await trySnapshots();
 const matched = await tryPatterns();
 console.log(`${merges.length} merges, ` +
-	`${merges.filter((row) => row.differs).length} of them departures; ` +
-	`${matched} patterns`);
+	`${merges.filter((row) => row.differs).length} of them departures, ` +
+	`${matched} exclusions`);
