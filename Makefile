@@ -271,7 +271,7 @@ interop:
 	tests/packages.sh $(INTEROPPKG)
 	$(MAKE) -s all static $(BENCH)
 	PATH="$$PWD/bin:$$PATH" prove -e bats tests/interop/*.bats
-	@echo "interop: $$(paste -sd , build/interop/counts | sed "s/,/, /g")"
+	@echo "interop: $$(paste -sd ";" build/interop/counts | sed "s/;/; /g")"
 
 install: all
 	mkdir -p "$(DESTDIR)$(BINDIR)"

@@ -5,6 +5,7 @@
 // POST /api/companies/C/issues/I/attachments keeps a body and tells its id;
 // GET /api/attachments/ID/content gives it back, with its content type.
 // POST /runtime-tools/github/credentials tells the capability that came.
+// With the query "lose" the connection is lost instead.
 // Prints its port in a line, and ends on TERM.
 import { createServer } from "node:http";
 
@@ -30,6 +31,10 @@ async function answer(request) {
 }
 
 const server = createServer(async (request, response) => {
+	if (request.url.endsWith("?lose")) {
+		request.socket.destroy();
+		return;
+	}
 	const { type, body } = await answer(request);
 	response.setHeader("content-type", type);
 	response.end(body);

@@ -93,6 +93,9 @@ recipe() {
 	    -H "authorization: Bearer $token" -H "$json" \
 	    -b '{"n":"%N"}' "$url/api/issues/i/comments?n=%N"
 	[ "$(wc -l <api.log)" -eq 303 ]
+	# This one knows no base64, and passes on what it finds.
+	[ "$(call GET '/api/agents/me?do=binary')" = 200 ]
+	base64 -d body | od -An -v -tu1 | xargs -n 1 | cmp - <(seq 0 255)
 	# The lost connection of an unsafe call, and how this gateway tells it.
 	[ "$(call POST '/api/issues/i/comments?do=reset' -H "$json" -d '{}')" = 504 ]
 	jq -e '.outcome == "indeterminate"' body
@@ -163,6 +166,8 @@ worker() {
 	    -H 'x-paperclip-github-capability: c')" = 200 ]
 	jq -e '.capability == null' body
 	[ "$(call GET /api/companies/c/secrets)" = 403 ]
+	[ "$(call PATCH '/api/issues/i?lose' -H "$json" -d '{}')" = 409 ]
+	jq -e '.outcome == "indeterminate"' body
 
 	kill -TERM "$(pgrep -P "$pipeline" -x pc-drain)"
 	wait "$pipeline"

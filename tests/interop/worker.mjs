@@ -131,11 +131,20 @@ async function checkNewest(call) {
 		assert.equal(got.status, 201);
 		assert.equal(JSON.parse(got.text).sha256, sha256(form));
 	}
-	const got = await call("POST", "/runtime-tools/github/credentials", "{}",
-		{ "x-paperclip-github-capability": "c" });
-	assert.equal(got.status, 201);
-	assert.equal(JSON.parse(got.text).
-		headers["x-paperclip-github-capability"], "c");
+	// Asked for its other transport, it says no, and the peer takes this one.
+	const { code } = await run(program, ["server.mjs"], { env: {
+		...process.env, PAPERCLIP_BRIDGE_QUEUE_DIR: queueDir,
+		PAPERCLIP_API_BRIDGE_MODE: peer.SANDBOX_CALLBACK_BRIDGE_HTTP2_MODE,
+		PAPERCLIP_BRIDGE_TOKEN: "t" } });
+	assert.equal(code, 100);
+	// The capability goes where it is asked for, and nowhere else.
+	const capability = "x-paperclip-github-capability";
+	for (const [where, want] of [["/api/issues/i/comments", undefined],
+		["/runtime-tools/github/credentials", "c"]]) {
+		const got = await call("POST", where, "{}", { [capability]: "c" });
+		assert.equal(got.status, 201);
+		assert.equal(JSON.parse(got.text).headers[capability], want);
+	}
 }
 
 async function main() {
