@@ -12,7 +12,7 @@
 # make faults     every process killed, every call failed, ROUNDS=500,
 #                 40 holders of a lock each time, and whole runs
 # make fuzz       every parser, T=30s each
-# make interop    against the published peer, in both roles
+# make interop    against the published peers, in both roles
 
 VERSION  = 0.1.0
 PREFIX   = /usr/local
@@ -203,6 +203,7 @@ CHECKPKG = $(DEMOPKG) bats bsdtar=libarchive-tools bwrap=bubblewrap \
 	   script=bsdutils shellcheck strace
 BENCHPKG = $(BUILDPKG) curl iproute2 musl-gcc=musl-tools node=nodejs npm=npm openssh-client \
 	   openssh-server python3 rsync time util-linux
+INTEROPPKG = $(DEMOPKG) bats jq musl-gcc=musl-tools node=nodejs npm=npm
 FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev
 
 demo:
@@ -271,9 +272,10 @@ fuzz:
 	    2>/dev/null) || exit 1; done
 
 interop:
-	tests/packages.sh $(BENCHPKG) bats jq
-	$(MAKE) -s all $(BENCH)
+	tests/packages.sh $(INTEROPPKG)
+	$(MAKE) -s all static $(BENCH)
 	PATH="$$PWD/bin:$$PATH" prove -e bats tests/interop/*.bats
+	@echo "interop: $$(paste -sd ";" build/interop/counts | sed "s/;/; /g")"
 
 install: all
 	mkdir -p "$(DESTDIR)$(BINDIR)"

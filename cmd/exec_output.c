@@ -171,7 +171,7 @@ start_command(struct asking *a)
 {
 	struct sigaction sa = { .sa_handler = note_child };
 	pid_t self = getpid();
-	sigset_t set, none;
+	sigset_t set;
 
 	sigemptyset(&sa.sa_mask);
 	sigaction(SIGCHLD, &sa, NULL);
@@ -185,9 +185,9 @@ start_command(struct asking *a)
 	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != self)
 		_exit(EXIT_LATER);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
+	/* What ends it may come before it is the command: our handler would
+	 * take it for itself. */
+	process_default_signals();
 	execvp(a->o->command[0], a->o->command);
 	cli_fail(errno == ENOENT ? 127 : 126, a->o->command[0],
 	    strerror(errno));

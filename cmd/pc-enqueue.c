@@ -27,7 +27,7 @@ static const char help[] =
 "Submits one request, waits for its answer and prints the body.\n"
 "  -d, --data DATA        the body; @FILE or @- reads it\n"
 "  -H, --header 'NAME: VALUE'  accept, content-type, if-match, if-none-match\n"
-"                         or idempotency-key; the others are not carried\n"
+"                         or idempotency-key; see pc-enqueue(1)\n"
 "  -h, --help             this text\n"
 "  -i, --include          print status and headers first\n"
 "  -m, --max-body SIZE    limit of a body (256K)\n"
@@ -167,7 +167,8 @@ check_headers(struct record *r, bool has_body)
 	size_t i, k;
 
 	for (i = 0; i < r->nheaders; i++) {
-		if (!request_header_is_carried(r->headers[i].name))
+		if (!request_header_is_carried(r->headers[i].name,
+		    r->path))
 			cli_fail(EXIT_NEVER, "-H",
 			    "the bridge does not carry this header");
 		for (k = 0; k < i; k++)

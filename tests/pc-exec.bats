@@ -269,6 +269,13 @@ gone() {
 	run -0 pc-exec -C ids --output loud -w 20s sleep 60
 	[[ ${lines[0]} == *pid* ]]
 	wait_until sh -c 'pc-exec -C ids --output loud | grep -q there'
+	# Output that is there ends a command that has hardly begun: not one of
+	# these takes the 2 s that it has before KILL.
+	SECONDS=0
+	for _ in {1..20}; do
+		pc-exec -C ids --output loud -w 20s sleep 60 >/dev/null
+	done
+	[ "$SECONDS" -lt 10 ]
 }
 
 @test "pc-exec: --kill ends a stopped one, and what a killed pc-exec has left" {
