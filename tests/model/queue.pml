@@ -93,14 +93,14 @@ byte got;			/* whose answer it has read */
 byte wrote;			/* who reported that it wrote */
 bool waiting;
 int publishing;			/* who is at it, a bit each */
-bool left;			/* somebody died who had files to remove */
+bool files_left;			/* somebody died who had files to remove */
 
 #ifdef SAFE
 #define is_safe		true
 #else
 #define is_safe		false
 #endif
-#ifdef PAUSE
+#if defined(PAUSE) && !defined(MUTANT_PAUSE)
 #define timeless	true
 #else
 #define timeless	false
@@ -170,7 +170,11 @@ inline publish_request(me) {
 	if
 	:: d_step {
 		ok = tmp[me];
-		if :: ok -> requests = true; waiting = true :: else fi;
+		if :: ok -> requests = true; waiting = true;
+#ifdef OPERATOR
+		    lines = LINE(INDETERMINATE)
+#endif
+		:: else fi;
 #ifndef NO_RENAME_FLAGS
 		tmp[me] = false; tmp_old[me] = false
 #endif
@@ -278,6 +282,8 @@ inline lock_claim(me) {
 		fi
 	:: else
 	fi
+#else
+	skip
 #endif
 }
 
@@ -298,14 +304,11 @@ inline queue_respond(me, says) {
 	if
 	:: !ok ->
 		/* Nobody may miss a request that is there. */
-		assert(now >= EXPIRED || !requests)
+		assert(now >= EXPIRED || (!requests && !claimed))
 	:: else -> lock_claim(me)
 	fi;
 	if
 	:: ok ->
-#ifdef MUTANT_UNCLAIM_FIRST
-		unlink_claimed();
-#endif
 		publish_response(me, says);
 		if
 		:: ok ->
@@ -426,7 +429,7 @@ proctype gateway() {
 	fi;
 	goto out;
 #ifdef DEATHS
-died:	atomic { left = true; waiting = false; told = NOTHING; ok = false;
+died:	atomic { files_left = true; waiting = false; told = NOTHING; ok = false;
 	    publishing = publishing & ~(1 << GATEWAY) };
 	/* start(): withdraw_one(), of a successor, if there is one. */
 	if
@@ -440,7 +443,7 @@ out:	ok = false
 /* --- lib/drain.c, lib/follow.c ---------------------------------------------- */
 
 inline died_answering(me) {
-	left = left || tmp[me] || (publishing & (1 << (me)));
+	files_left = files_left || tmp[me] || (publishing & (1 << (me)));
 	close_claim(me)
 }
 
@@ -792,10 +795,6 @@ init {
 #define START(role) run role
 		START(gateway());
 		START(clock());
-		/* What an operator may send; no handler has to do with it. */
-#ifdef OPERATOR
-		lines = LINE(OPERATOR);
-#endif
 #ifdef DRAINS
 		START(drain(DRAIN1, false));
 #if DRAINS > 1
@@ -825,10 +824,11 @@ init {
 	};
 	_nr_pr == 1;
 	d_step {
-		assert(told != NOTHING || !waiting);
-		assert(timeless || wrote == 0 || left || got == wrote);
+		assert(!waiting);
+		assert(timeless || wrote == 0 || told == NOTHING ||
+		    got == wrote);
 #if !defined(WITH_OLD_WORKER)
-		assert(left || (!requests && !claimed && responses == 0 &&
+		assert(files_left || (!requests && !claimed && responses == 0 &&
 		    !tmp[GATEWAY] && !tmp[DRAIN1] && !tmp[DRAIN2] &&
 		    !tmp[RESPOND1] && !tmp[RESPOND2]));
 #endif
