@@ -13,6 +13,8 @@
 #                 40 holders of a lock each time, and whole runs
 # make fuzz       every parser, T=30s each
 # make interop    against the published peers, in both roles
+# make model      the queue in Promela, every order of its steps, and mutants;
+#                 7 GB and some minutes, MODEL=--quick under one
 
 VERSION  = 0.1.0
 PREFIX   = /usr/local
@@ -277,6 +279,10 @@ interop:
 	PATH="$$PWD/bin:$$PATH" prove -e bats tests/interop/*.bats
 	@echo "interop: $$(paste -sd ";" build/interop/counts | sed "s/;/; /g")"
 
+model:
+	@tests/packages.sh spin gcc libc6-dev
+	@tests/model/run.sh $(MODEL)
+
 install: all
 	mkdir -p "$(DESTDIR)$(BINDIR)"
 	install -m 755 $(TOOLS:%=bin/%) "$(DESTDIR)$(BINDIR)/"
@@ -299,5 +305,5 @@ clean:
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all san static static-aarch64 demo lint check bench faults fuzz interop install \
+.PHONY: all san static static-aarch64 demo lint check bench faults fuzz interop model install \
     uninstall clean

@@ -243,7 +243,8 @@ drain_answer_unprinted(struct drain *d, const char *message)
 
 	while ((node = idmap_any(&d->open)) != NULL) {
 		c = (struct claim *)(void *)node;
-		if (c->end > d->out_start) {
+		/* All but its newline is a line for who reads to the end. */
+		if (c->end - 1 > d->out_start) {
 			buf_reset(&line, line.cap);
 			record_put_error(&line, span_of(c->id), c->status,
 			    message, c->outcome);

@@ -1,3 +1,4 @@
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <dirent.h>
@@ -209,7 +210,9 @@ publish_name(struct queue *q, int dir, const char *tmp, const char *name)
 	}
 	if (linkat(dir, tmp, dir, name, 0) == -1)
 		return -1;
-	return unlinkat(dir, tmp, 0);
+	/* It is published; a sweep may have been faster. */
+	(void)unlinkat(dir, tmp, 0);
+	return 0;
 }
 
 static int
@@ -247,7 +250,7 @@ publish(struct queue *q, enum queue_folder where, const char *id,
 	}
 	if (close(fd) == -1 || publish_name(q, dir, tmp, name.text) == -1)
 		goto fail;
-	return q->flags & QUEUE_SYNC ? fsync(dir) : 0;
+	return 0;
 fail:
 	saved = errno;
 	unlinkat(dir, tmp, 0);
@@ -255,10 +258,27 @@ fail:
 	return -1;
 }
 
+static int
+sync_folder(const struct queue *q, enum queue_folder where)
+{
+	return q->flags & QUEUE_SYNC ? fsync(q->folder[where]) : 0;
+}
+
 int
 queue_submit(struct queue *q, const char *id, struct span record)
 {
-	return publish(q, QUEUE_REQUESTS, id, record);
+	int saved;
+
+	if (publish(q, QUEUE_REQUESTS, id, record) == -1)
+		return -1;
+	if (sync_folder(q, QUEUE_REQUESTS) == 0)
+		return 0;
+	/* It may be claimed by now: only a withdrawal makes it not so. */
+	saved = errno;
+	if (queue_withdraw(q, id) == -1)
+		return 0;
+	errno = saved;
+	return -1;
 }
 
 int
@@ -367,14 +387,40 @@ request_is_claimed(struct queue *q, const char *id)
 	return queue_has(q, QUEUE_CLAIMED, id);
 }
 
-enum queue_delivery
-queue_respond(struct queue *q, const char *id, struct span response)
+/*
+ * Responders answer one at a time.  Else one that had seen the claim could
+ * publish when another's answer has been collected; and as a response is
+ * removed by its name, this one would be taken for that one.  A descriptor, or
+ * -1: ENOENT when the claim has gone, EAGAIN while another has it.
+ */
+static int
+lock_claim(const struct queue *q, const char *id)
 {
-	if (!request_is_claimed(q, id))
-		return queue_has(q, QUEUE_RESPONSES, id) ? QUEUE_ANSWERED :
-		    QUEUE_UNKNOWN;
+	struct entry_name name = name_of(id);
+	struct stat st;
+	int fd;
+
+	fd = openat(q->folder[QUEUE_CLAIMED], name.text, O_RDONLY |
+	    O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd == -1)
+		return -1;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0) {
+		if (st.st_nlink > 0)
+			return fd;
+		errno = ENOENT;
+	}
+	io_close(fd);
+	return -1;
+}
+
+/* With the claim locked. */
+static enum queue_delivery
+deliver(struct queue *q, const char *id, struct span response)
+{
 	if (publish(q, QUEUE_RESPONSES, id, response) == -1)
 		return errno == EEXIST ? QUEUE_ANSWERED : QUEUE_FAILED;
+	if (sync_folder(q, QUEUE_RESPONSES) == -1)
+		return QUEUE_FAILED;
 	/* The second look: a requester that left took its claim with it. */
 	if (unlink_entry(q, QUEUE_CLAIMED, id) == 0)
 		return QUEUE_DELIVERED;
@@ -383,6 +429,23 @@ queue_respond(struct queue *q, const char *id, struct span response)
 	if (unlink_entry(q, QUEUE_RESPONSES, id) == 0)
 		return QUEUE_TAKEN_BACK;
 	return errno == ENOENT ? QUEUE_DELIVERED : QUEUE_FAILED;
+}
+
+enum queue_delivery
+queue_respond(struct queue *q, const char *id, struct span response)
+{
+	enum queue_delivery d;
+	int claim = -1;
+
+	if (request_is_claimed(q, id) &&
+	    (claim = lock_claim(q, id)) == -1 && errno != ENOENT)
+		return QUEUE_FAILED;
+	if (claim == -1)
+		return queue_has(q, QUEUE_RESPONSES, id) ? QUEUE_ANSWERED :
+		    QUEUE_UNKNOWN;
+	d = deliver(q, id, response);
+	io_close(claim);
+	return d;
 }
 
 const char *

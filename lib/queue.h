@@ -13,8 +13,10 @@
  * succeed.  The claim is the commit point: before it nothing has happened,
  * after it the handler may have run.  A responder publishes before it removes
  * the claim; when the claim has gone by then, the requester has left, and the
- * responder takes its own response back.  A second responder, which finds a
- * response, touches nothing: the claim is the first one's to remove.
+ * responder takes its own response back.  It holds the claim's file locked
+ * meanwhile (flock(2), so never longer than it lives): a second responder
+ * writes nothing, and finds a response, or no claim, when it comes again.
+ * tests/model has every order of these steps looked at.
  *
  * The folders belong to the agent and are hostile.  Each is opened once,
  * beneath the queue's own descriptor, and used through it.  An entry counts

@@ -243,6 +243,26 @@ put_vector() {
 	[ -z "$(ls q/claimed)" ]
 }
 
+@test "pc-drain: a line that lacks only its end may be read: no not-started" {
+	make_queue
+	put_request q a POST
+	# The pipe takes 64K, and then the newline is missing.
+	n=$((65536 - $(pc-drain -q q --peek | wc -c) + 1))
+	jq -c --arg x "$(printf "%${n}s" | tr ' ' x)" '.body += $x' \
+	    q/requests/a.json >b && mv b q/requests/a.json
+	mkfifo pipe
+	exec 6<>pipe
+	pc-drain -q q -f >pipe 3>&- 6>&- &
+	pids+=($!)
+	wait_until test -e q/claimed/a.json
+	kill "${pids[0]}"
+	ended "${pids[0]}"
+	exec 7<pipe 6>&-
+	[ "$(wc -c <&7)" = 65536 ]
+	[ -e q/claimed/a.json ]
+	[ -z "$(ls q/responses)" ]
+}
+
 # --- fail, recover ----------------------------------------------------------
 
 @test "pc-drain: --fail answers 503 what is pending, 504 what was claimed" {

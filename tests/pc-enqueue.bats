@@ -253,6 +253,12 @@ answer() {
 	    -e inject=openat:error=EMFILE pc-enqueue -q q -t 1s GET /x
 	[ "$output" = "pc-enqueue: q: Too many open files" ]
 	[ -z "$(find q -type f)" ]
+	# Published already, when the folder cannot be written to the disk.
+	run -111 strace -qq -o trace -e trace=fsync \
+	    -e inject=fsync:error=EIO:when=2 \
+	    pc-enqueue -q q --sync -t 1s POST /x
+	[ "$output" = "pc-enqueue: q: Input/output error" ]
+	[ -z "$(find q -type f)" ]
 }
 
 @test "pc-enqueue: without renameat2's flags it links, and claims all the same" {
