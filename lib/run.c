@@ -62,7 +62,7 @@ end_left(struct run *r)
 {
 	struct exec e = { .action = "ending what was left", .tried = true };
 	struct wordlist w = { NULL, 0, 0 };
-	int status;
+	int status, attempt;
 
 	words_add(r, &w, r->tools);
 	words_add(r, &w, "pc-exec");
@@ -70,12 +70,11 @@ end_left(struct run *r)
 	words_add(r, &w, run_text(r, "%s/exec", r->root));
 	words_add(r, &w, "--kill");
 	words_add(r, &w, "agent");
-	if ((status = run_words(r, &e, &w)) == -1)
-		return -1;
 	/* 1: it had ended by itself. */
-	if (status > 1)
-		return run_fail_exec(r, e.action, status, e.tail);
-	return 0;
+	for (attempt = 0; (status = run_words(r, &e, &w)) > 1; attempt++)
+		if (!run_may_try_again(r, status, attempt))
+			return run_fail_exec(r, e.action, status, e.tail);
+	return status == -1 ? -1 : 0;
 }
 
 static int
