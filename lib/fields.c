@@ -278,6 +278,9 @@ read_value(struct reader *r, size_t token, const struct field *field,
 		return read_map(r, token, out);
 	case FIELD_BYTES:
 		return read_bytes(r, token, out);
+	case FIELD_JSON:
+		*(struct span *)out = json_raw(&r->json, token);
+		return 0;
 	case FIELD_FLAG:
 		return read_flag(r, token, out);
 	case FIELD_NUMBER:

@@ -35,6 +35,7 @@ enum field_type {
 	FIELD_WORDS,		/* struct words: a string or an array of them */
 	FIELD_MAP,		/* struct texts: "NAME=value" of an object */
 	FIELD_BYTES,		/* struct span: any text */
+	FIELD_JSON,		/* struct span: of the text read, any value */
 	FIELD_FLAG,		/* bool */
 	FIELD_NUMBER,		/* int64_t, 0..max */
 	FIELD_DURATION,		/* int64_t, ms; "10s", or 0 */
