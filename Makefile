@@ -52,7 +52,9 @@ PARTS_pc-exec = cmd/exec_output.o cmd/exec_probe.o
 PARTS_pc-file = cmd/file_change.o cmd/file_common.o cmd/file_put.o \
 	   cmd/file_read.o
 PARTS_pc-lease = cmd/lease_args.o cmd/lease_batch.o cmd/lease_env.o \
-	   cmd/lease_hold.o cmd/lease_look.o cmd/lease_print.o cmd/lease_run.o
+	   cmd/lease_hold.o cmd/lease_look.o cmd/lease_print.o \
+	   cmd/lease_report.o cmd/lease_run.o
+PARTS_pc-run = cmd/run_lease.o
 PARTS_pc-tarsync = cmd/progress.o cmd/tarsync_common.o cmd/tarsync_pack.o \
 	   cmd/tarsync_unpack.o
 # Starting is most of what this one does: it loads nothing but libc.

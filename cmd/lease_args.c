@@ -38,6 +38,7 @@ static const struct {
 	{ "provider", 'p', TEXT, AT(provider) },
 	{ "provider-lease", 'l', TEXT, AT(provider_lease) },
 	{ "reason", 'r', TEXT, AT(reason) },
+	{ "report", 'q', FLAG, AT(report) },
 	{ "retained", 'R', DURATION, AT(retained) },
 	{ "run", 'u', TEXT, AT(run) },
 	{ "since", 'S', DURATION, AT(since) },

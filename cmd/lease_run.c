@@ -18,6 +18,7 @@
 #include "clock.h"
 #include "id.h"
 #include "lease_clean.h"
+#include "lease_report.h"
 #include "leasecmd.h"
 #include "offspring.h"
 
@@ -30,6 +31,7 @@ struct running {
 	const struct lease_args *a;
 	struct lease_grant g;
 	struct child child;
+	struct lease_report report;
 	pid_t parent;
 	int64_t heartbeat, grace;
 	int64_t good_until;		/* clock_mono_ms: ours until then */
@@ -84,7 +86,8 @@ become(void *arg)
 	if (setenv("PC_LEASE_ID", l->id, 1) == -1 ||
 	    setenv("PC_LEASE_EPOCH", store_digits(l->token).text, 1) == -1 ||
 	    setenv("PC_LEASE_RUN", l->run, 1) == -1 ||
-	    setenv("PC_LEASE_ENVIRONMENT", r->g.environment.name, 1) == -1)
+	    setenv("PC_LEASE_ENVIRONMENT", r->g.environment.name, 1) == -1 ||
+	    lease_report_give(&r->report) == -1)
 		cli_fail_errno("environment");
 	(void)signal(SIGPIPE, SIG_DFL);
 	execvp(r->a->command[0], r->a->command);
@@ -101,9 +104,9 @@ lose(struct running *r, const char *why)
 	r->lost = r->why;
 }
 
-/* When to look again. */
+/* When to look again; metadata, unless NULL, is merged. */
 static int64_t
-renew(struct running *r)
+renew(struct running *r, const char *metadata)
 {
 	struct fields_memory m = { .first = NULL };
 	struct problem p = { .kind = PROBLEM_NONE };
@@ -111,7 +114,7 @@ renew(struct running *r)
 	struct lease l;
 
 	if (lease_renew(r->x->s, &r->x->caller, r->g.lease.id,
-	    r->g.lease.token, r->g.expiry_ms, NULL, &l, &m, &p) == 0) {
+	    r->g.lease.token, r->g.expiry_ms, metadata, &l, &m, &p) == 0) {
 		r->good_until = began + r->g.expiry_ms;
 		r->warned = false;
 		next = began + r->heartbeat;
@@ -139,11 +142,15 @@ end_command(struct running *r)
 {
 	struct buf told = { 0 };
 	int64_t deadline = clock_mono_ms() + r->grace;
+	bool ended;
 	int status;
 
 	(void)offspring_signal(&told, r->child.pid, SIGTERM);
 	kill(r->child.pid, SIGTERM);
-	if (!child_wait_until(&r->child, deadline, &status)) {
+	do
+		ended = child_wait_until(&r->child, deadline, &status);
+	while (!ended && clock_mono_ms() < deadline);
+	if (!ended) {
 		kill(r->child.pid, SIGKILL);
 		status = child_wait(&r->child);
 	}
@@ -153,17 +160,33 @@ end_command(struct running *r)
 	return status;
 }
 
+/* What it has reported meanwhile; when to look again. */
+static int64_t
+take_report(struct running *r, int64_t next)
+{
+	const char *metadata;
+
+	while (r->lost == NULL &&
+	    (metadata = lease_report_metadata(&r->report)) != NULL)
+		next = renew(r, metadata);
+	return next;
+}
+
 static int
 attend(struct running *r)
 {
 	int64_t next = r->good_until - r->g.expiry_ms + r->heartbeat;
+	bool ended = false;
 	int status;
 
-	while (r->lost == NULL) {
-		if (child_wait_until(&r->child, next, &status))
-			return status;
-		next = renew(r);
+	while (r->lost == NULL && !ended) {
+		ended = child_wait_until(&r->child, next, &status);
+		next = take_report(r, next);
+		if (!ended && r->lost == NULL && clock_mono_ms() >= next)
+			next = renew(r, NULL);
 	}
+	if (ended)
+		return status;
 	cli_warn("lease lost", r->lost);
 	status = end_command(r);
 	return EXIT_LATER;
@@ -193,6 +216,7 @@ release(struct running *r, int status)
 	    .warn = warn_unlogged };
 	struct problem p = { .kind = PROBLEM_NONE };
 	char reason[64] = "";
+	struct buf *said = &r->report.failure;
 
 	if (r->lost != NULL)
 		(void)snprintf(reason, sizeof(reason), "lease lost");
@@ -204,6 +228,10 @@ release(struct running *r, int status)
 		    status);
 	how.end = (struct lease_end){ .status = status == 0 ?
 	    LEASE_RELEASED : LEASE_FAILED, .failure = reason };
+	if (status != 0 && r->lost == NULL && said->len > 0) {
+		buf_add_char(said, '\0');
+		how.end.failure = buf_failed(said) ? reason : said->data;
+	}
 	if (lease_release_run(r->x->s, &r->x->caller, &how, &p) == -1)
 		cli_warn("release", problem_text(&p));
 	problem_clear(&p);
@@ -225,6 +253,7 @@ run_command(struct running *r)
 		child_abandon(&r->child);
 		return 128 + stopped;
 	}
+	lease_report_keep(&r->report);
 	child_start(&r->child);
 	status = attend(r);
 	child_reap(&r->child);
@@ -252,7 +281,8 @@ lease_do_run(struct lease_session *x, const struct lease_args *a,
     struct buf *out, struct problem *p)
 {
 	const struct lease_want want = lease_want_of(a);
-	struct running r = { .x = x, .a = a };
+	struct running r = { .x = x, .a = a,
+	    .report = { .fd = -1, .theirs = -1 } };
 	struct fields_memory m = { .first = NULL };
 	int64_t deadline = a->wait == -1 ? 0 : a->wait == 0 ? -1 :
 	    clock_mono_ms() + a->wait;
@@ -275,8 +305,15 @@ lease_do_run(struct lease_session *x, const struct lease_args *a,
 	    &stopped, &r.g, &m, p);
 	if (result == LEASE_TAKEN) {
 		set_times(&r);
-		status = stopped != 0 ? 128 + stopped : run_command(&r);
+		if (a->report && lease_report_open(&r.report, &r.g, p) == -1)
+			status = EXIT_LATER;
+		else
+			status = stopped != 0 ? 128 + stopped :
+			    run_command(&r);
 		release(&r, status);
+		lease_report_close(&r.report);
+		if (p->kind != PROBLEM_NONE)
+			status = -1;
 	} else if (stopped != 0) {
 		status = 128 + stopped;
 	} else if (result == LEASE_BUSY) {

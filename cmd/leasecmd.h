@@ -13,7 +13,7 @@ struct lease_args {
 	int64_t expiry, grace, heartbeat, retained, since, store_wait;
 	int64_t wait;			/* -1: not given, as those above */
 	uint64_t epoch, max, busy_status;
-	bool all, follow, json, make_default;
+	bool all, follow, json, make_default, report;
 	char **operands;
 	int n;
 	char **command;			/* after --; NULL: none */

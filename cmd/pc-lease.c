@@ -22,7 +22,7 @@ static const char help[] =
 "  renew LEASE --epoch N   keep it            --expiry --metadata\n"
 "  release LEASE | --run R give it back       --epoch --status --reason\n"
 "  run [ENV] -- COMMAND    a lease around it  as acquire; --heartbeat\n"
-"    --grace --busy-status\n"
+"    --grace --busy-status --report\n"
 "  sweep                   end what is due    --retained --all-companies\n"
 "  list, show LEASE        what there is      --env --run --status\n"
 "  log                     what happened      -f -n --since\n"
@@ -55,7 +55,7 @@ static const struct lease_command commands[] = {
 	{ "log", lease_do_log, "fnS", 0, 0, false, false },
 	{ "release", lease_do_release, "Esru", 0, 1, false, false },
 	{ "renew", lease_do_renew, "Exm", 1, 1, false, false },
-	{ "run", lease_do_run, ACQUIRE "gHb", 0, 1, true, true },
+	{ "run", lease_do_run, ACQUIRE "gHbq", 0, 1, true, true },
 	{ "show", lease_do_show, "", 1, 1, false, false },
 	{ "sweep", lease_do_sweep, "AR", 0, 0, false, false }
 };

@@ -21,6 +21,7 @@ add_signals(sigset_t *set)
 
 	sigemptyset(set);
 	sigaddset(set, SIGCHLD);
+	sigaddset(set, SIGIO);
 	for (i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
 		sigaddset(set, passed[i]);
 }
@@ -150,6 +151,8 @@ child_wait_until(struct child *c, int64_t deadline, int *status)
 		if (next_signal(&set, &info, deadline) == -1 ||
 		    info.si_signo == SIGCHLD)
 			continue;
+		if (info.si_signo == SIGIO)
+			return has_ended(c, status);
 		/* A terminal's has reached the whole group already. */
 		if (info.si_code != SI_KERNEL)
 			kill(c->pid, info.si_signo);
@@ -162,7 +165,8 @@ child_wait(struct child *c)
 {
 	int status;
 
-	(void)child_wait_until(c, -1, &status);
+	while (!child_wait_until(c, -1, &status))
+		continue;
 	return status;
 }
 

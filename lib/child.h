@@ -41,7 +41,8 @@ int child_guard(struct child *c);
 
 /*
  * Passes on signals, as child_wait, until the child has ended: true with its
- * status; or until deadline (clock_mono_ms, -1: none): false.
+ * status; or until deadline (clock_mono_ms, -1: none), or SIGIO, with which a
+ * descriptor of the caller's says that it has something (O_ASYNC): false.
  */
 bool child_wait_until(struct child *c, int64_t deadline, int *status);
 

@@ -44,7 +44,12 @@ enum field_type {
 	FIELD_OBJECTS		/* struct objects, each by fields */
 };
 
-/* A table ends with an entry without key. */
+/*
+ * A table ends with an entry without key: FIELDS_OTHERS where an object may
+ * have other keys, and null for its own; these are passed over.
+ */
+#define FIELDS_OTHERS	.key = NULL, .max = 1
+
 struct field {
 	const char *key;
 	enum field_type type;
