@@ -40,18 +40,23 @@ SECONDS  = $(if $(filter %m,$(T)),$(shell expr $(T:m=) \* 60),$(T:s=))
 
 SANDBOX  = pc-drain pc-enqueue pc-exec pc-file pc-lock pc-respond pc-serve \
 	   pc-tarsync
-HOST     = pc-allow pc-forward pc-run
+HOST     = pc-allow pc-forward pc-lease pc-run
 TOOLS    = $(SANDBOX) $(HOST)
 MAN      = $(sort $(wildcard man/*.[157]))
 
 LIBSRC   = $(sort $(wildcard lib/*.c))
 # A package is used by one unit: only its tool needs to be linked with it.
 LIBS_pc-forward = -lcurl
+LIBS_pc-lease = -lsqlite3 -lpq
 LIBS_pc-tarsync = -ltar -lz
 # What a tool's own file would be too long for.
 PARTS_pc-exec = cmd/exec_output.o cmd/exec_probe.o
 PARTS_pc-file = cmd/file_change.o cmd/file_common.o cmd/file_put.o \
 	   cmd/file_read.o
+PARTS_pc-lease = cmd/lease_args.o cmd/lease_batch.o cmd/lease_env.o \
+	   cmd/lease_hold.o cmd/lease_look.o cmd/lease_print.o \
+	   cmd/lease_report.o cmd/lease_run.o
+PARTS_pc-run = cmd/run_lease.o
 PARTS_pc-tarsync = cmd/progress.o cmd/tarsync_common.o cmd/tarsync_pack.o \
 	   cmd/tarsync_unpack.o
 # Starting is most of what this one does: it loads nothing but libc.
@@ -60,9 +65,14 @@ NONETTLE = pc-lock
 STD      = -std=c11 $(WARNINGS) -MMD -MP -ffunction-sections
 LIBOBJ   = $(LIBSRC:%.c=build/release/%.o)
 SANOBJ   = $(LIBSRC:%.c=build/san/%.o)
-# libcurl has no static form, so what uses it stays out of that file.
+# What the sandbox has no use for, or has no static form, stays out of that file.
+LEASELIB = lib/activity.c lib/environment.c lib/lease_acquire.c \
+	   lib/lease_clean.c lib/lease_ending.c lib/lease_release.c \
+	   lib/lease_renew.c lib/lease_row.c lib/lease_schema.c \
+	   lib/lease_state.c lib/lease_sweep.c lib/leasing.c lib/problem.c \
+	   lib/store.c lib/store_pg.c lib/store_sqlite.c
 HOSTLIB  = lib/dispatch.c lib/forward.c lib/interest.c lib/outbound.c \
-	   lib/relay.c
+	   lib/relay.c $(LEASELIB)
 MULTI    = $(SANDBOX:%=cmd/%.o) cmd/pc-tools.o cmd/cli.o \
 	   $(foreach t,$(SANDBOX),$(PARTS_$(t))) \
 	   $(patsubst %.c,%.o,$(filter-out $(HOSTLIB),$(LIBSRC)))
@@ -191,17 +201,17 @@ build/fuzz/%: tests/fuzz/%.c $(LIBSRC) $(wildcard lib/*.h)
 	@mkdir -p $(@D)
 	clang -std=c11 $(CPPFLAGS) -O1 -g -fno-sanitize-recover=all \
 	    -fsanitize=fuzzer,address,undefined -o $@ $< \
-	    $(filter-out lib/forward.c lib/dispatch.c lib/outbound.c \
-	    lib/interest.c lib/relay.c,$(LIBSRC)) -ltar -lz $(LDLIBS)
+	    $(filter-out $(HOSTLIB),$(LIBSRC)) -ltar -lz $(LDLIBS)
 
 # Only demo, check and the proofs install anything.
 BUILDPKG = gcc libc6-dev libjsmn-dev nettle-dev \
 	   libtar-dev zlib1g-dev \
-	   'libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev'
+	   'libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev' \
+	   libsqlite3-dev libpq-dev
 DEMOPKG  = $(BUILDPKG) curl iproute2 procps python3 util-linux
 CHECKPKG = $(DEMOPKG) bats bsdtar=libarchive-tools bwrap=bubblewrap \
 	   busybox-static cppcheck git jq mandoc musl-gcc=musl-tools node=nodejs \
-	   openssh-client openssh-server openssl perl podman runc \
+	   openssh-client openssh-server openssl perl podman postgresql runc \
 	   script=bsdutils shellcheck strace
 BENCHPKG = $(BUILDPKG) curl iproute2 musl-gcc=musl-tools node=nodejs npm=npm openssh-client \
 	   openssh-server python3 rsync time util-linux

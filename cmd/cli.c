@@ -27,8 +27,8 @@ cli_start(const char *tool)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-static void
-add_escaped(struct buf *out, const char *s)
+void
+cli_put_escaped(struct buf *out, const char *s)
 {
 	static const char hex[] = "0123456789abcdef";
 	unsigned char c;
@@ -52,10 +52,10 @@ cli_warn(const char *object, const char *reason)
 	buf_add_str(&line, tool_name);
 	buf_add_str(&line, ": ");
 	if (object != NULL) {
-		add_escaped(&line, object);
+		cli_put_escaped(&line, object);
 		buf_add_str(&line, ": ");
 	}
-	add_escaped(&line, reason);
+	cli_put_escaped(&line, reason);
 	buf_add_char(&line, '\n');
 	if (!buf_failed(&line))
 		(void)io_write_all(STDERR_FILENO, line.data, line.len);
@@ -67,10 +67,10 @@ cli_name(const char *name, const char *text)
 {
 	struct buf line = { 0 };
 
-	add_escaped(&line, name);
+	cli_put_escaped(&line, name);
 	if (text != NULL) {
 		buf_add_str(&line, ": ");
-		add_escaped(&line, text);
+		cli_put_escaped(&line, text);
 	}
 	buf_add_char(&line, '\n');
 	if (!buf_failed(&line))

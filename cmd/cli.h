@@ -28,6 +28,8 @@ void cli_start(const char *tool);
  * may be NULL.  cli_fail exits with status.
  */
 void cli_warn(const char *object, const char *reason);
+/* Appends s as such a line has it. */
+void cli_put_escaped(struct buf *out, const char *s);
 /* `name` or `name: text`, escaped likewise: what -v says on stderr. */
 void cli_name(const char *name, const char *text);
 

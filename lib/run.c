@@ -98,6 +98,28 @@ recover(struct run *r)
 	return 0;
 }
 
+/* Where things are now, for who looks at the events, or keeps a lease. */
+static void
+tell_places(struct run *r)
+{
+	const struct runconfig_asset *a = r->c->assets.v;
+	struct buf assets = { .data = NULL };
+	size_t i;
+
+	for (i = 0; i < r->c->assets.n; i++) {
+		buf_add_str(&assets, i > 0 ? "," : "");
+		buf_add_str(&assets, run_quoted(r, a[i].key));
+		buf_add_char(&assets, ':');
+		buf_add_str(&assets, run_quoted(r, run_text(r, "%s/%s",
+		    r->root, a[i].key)));
+	}
+	run_event(r, "sync-in", "realized", "\"remoteCwd\":%s,"
+	    "\"runtimeRoot\":%s,\"assets\":{%.*s}", run_quoted(r, r->remote),
+	    run_quoted(r, r->root), (int)assets.len,
+	    assets.len > 0 ? assets.data : "");
+	buf_free(&assets);
+}
+
 static int
 start_bridge(struct run *r, struct bridge *b)
 {
@@ -164,8 +186,10 @@ prepare(struct run *r, struct bridge *b)
 	/* It opens its channel while the workspace goes in. */
 	if (start_bridge(r, b) == -1)
 		return -1;
-	if (phase(r, "sync-in", run_sync_in) == -1 ||
-	    phase(r, "install", run_install) == -1 ||
+	if (phase(r, "sync-in", run_sync_in) == -1)
+		return -1;
+	tell_places(r);
+	if (phase(r, "install", run_install) == -1 ||
 	    phase(r, "provision", run_provision) == -1)
 		return -1;
 	return 0;

@@ -6,7 +6,7 @@ setup() {
 	cd "$BATS_TEST_TMPDIR" || return
 	export LC_ALL=C TZ=UTC
 	umask 022
-	unset "${!PAPERCLIP_@}" PC_API_TOKEN
+	unset "${!PAPERCLIP_@}" PC_API_TOKEN PC_ACTOR PC_COMPANY PC_STORE "${!PC_LEASE_@}" "${!PG@}"
 	pids=()
 }
 
