@@ -20,7 +20,7 @@ start_server() {
 	local i
 	become "$SERVER_BIN/postgres" -D "$SERVER_HOME/data" -k "$SERVER_HOME" \
 	    -c listen_addresses= -c fsync="${1:-off}" \
-	    >>"$SERVER_HOME/log" 2>&1 3>&- &
+	    >>"$SERVER_HOME/log" 2>&1 3>&- 7>&- 8>&- &
 	echo $! >"$SERVER_HOME/pid"
 	for ((i = 0; i < 1000; i++)); do
 		query postgres 'SELECT 1' >"$SERVER_HOME/ready" 2>&1 && return
