@@ -1,6 +1,7 @@
 # Stores for the tests of pc-lease: a file, and a server that is started for
 # one test file, as another user than root, on a socket of its own.
 
+# shellcheck disable=SC2034
 STORES=(sqlite postgresql)
 
 # become COMMAND... - in a subshell, which it replaces: its pid is that one's
@@ -19,7 +20,7 @@ server_bin() {
 start_server() {
 	local i
 	become "$SERVER_BIN/postgres" -D "$SERVER_HOME/data" -k "$SERVER_HOME" \
-	    -c listen_addresses= -c fsync="${1:-off}" \
+	    -c listen_addresses= -c fsync=off \
 	    >>"$SERVER_HOME/log" 2>&1 3>&- 7>&- 8>&- &
 	echo $! >"$SERVER_HOME/pid"
 	for ((i = 0; i < 1000; i++)); do
