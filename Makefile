@@ -214,7 +214,7 @@ CHECKPKG = $(DEMOPKG) bats bsdtar=libarchive-tools bwrap=bubblewrap \
 	   openssh-client openssh-server openssl perl podman postgresql runc \
 	   script=bsdutils shellcheck strace
 BENCHPKG = $(BUILDPKG) curl iproute2 musl-gcc=musl-tools node=nodejs npm=npm openssh-client \
-	   openssh-server python3 rsync time util-linux
+	   openssh-server postgresql python3 rsync time util-linux
 INTEROPPKG = $(DEMOPKG) bats jq musl-gcc=musl-tools node=nodejs npm=npm
 FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev
 

@@ -63,7 +63,7 @@ enum lease_result lease_acquire(struct store *s, const struct caller *c,
 
 /*
  * The same until deadline (clock_mono_ms; -1: for ever), or until *stop.
- * Waits by looking, every 10 to 250 ms, without writing anything.
+ * Waits by looking, every 10 to 100 ms, without writing anything.
  */
 enum lease_result lease_acquire_wait(struct store *s, const struct caller *c,
     const struct lease_want *want, int64_t deadline,

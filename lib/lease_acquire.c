@@ -6,7 +6,7 @@
 #include "leasing.h"
 
 #define LOOK_FIRST_MS	10	/* between two looks at a lease that is held */
-#define LOOK_LAST_MS	250
+#define LOOK_LAST_MS	100
 
 /* What was asked for, with the environment's own where nothing was. */
 struct acquiring {
@@ -320,20 +320,22 @@ is_held(struct acquiring *a)
 
 /* Until somebody gives it back, or its deadline has passed. */
 static int
-wait_held(struct acquiring *a, int64_t deadline, const volatile int *stop)
+wait_held(const struct acquiring *a, int64_t deadline,
+    const volatile int *stop)
 {
 	struct fields_memory mine = { .first = NULL };
+	struct acquiring look = *a;
 	int64_t pause = LOOK_FIRST_MS, left;
 	int held;
 
+	look.m = &mine;
 	do {
 		left = deadline < 0 ? pause : deadline - clock_mono_ms();
 		if (left <= 0 || (stop != NULL && *stop != 0))
 			return 1;
 		(void)poll(NULL, 0, (int)(left < pause ? left : pause));
 		pause = pause * 2 < LOOK_LAST_MS ? pause * 2 : LOOK_LAST_MS;
-		a->m = &mine;
-		held = is_held(a);
+		held = is_held(&look);
 		fields_free(&mine);
 	} while (held == 1);
 	return held;

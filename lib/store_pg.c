@@ -305,8 +305,10 @@ pg_close(struct store *s)
 static const struct store_calls calls = {
 	STORE_POSTGRESQL, pg_begin, pg_commit, pg_rollback, pg_run, pg_next,
 	pg_text, pg_be_alone, pg_settle,
-	"SELECT 1 WHERE to_regclass($1) IS NOT NULL", pg_set_wait,
-	pg_close
+	/* Not to_regclass(), which remembers what was not there before. */
+	"SELECT 1 FROM pg_catalog.pg_class WHERE relname = $1 AND "
+	"relkind = 'r' AND pg_catalog.pg_table_is_visible(oid)",
+	pg_set_wait, pg_close
 };
 
 /* libpq says what is wrong with a URL by quoting it, password and all. */
@@ -315,7 +317,10 @@ is_well_formed(const char *url)
 {
 	char *error = NULL;
 	PQconninfoOption *options = PQconninfoParse(url, &error);
-	bool good = options != NULL;
+	/* A second @ is one of a password, and the rest would be the host. */
+	const char *at = strchr(url, '@');
+	bool good = options != NULL && (at == NULL ||
+	    strcspn(at + 1, "@") >= strcspn(at + 1, "?"));
 
 	PQconninfoFree(options);
 	PQfreemem(error);

@@ -291,6 +291,9 @@ connect_file(struct sqlite *q, struct problem *p)
 	sqlite_set_wait(&q->store);
 	(void)sqlite3_db_config(q->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0,
 	    NULL);
+	/* Else the last to close it writes all of it over, and syncs. */
+	(void)sqlite3_db_config(q->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1,
+	    NULL);
 	/* Where it cannot be WAL, as in a folder that is read-only, it works
 	 * with the other journal as well, and says so when it writes. */
 	(void)sqlite3_exec(q->db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL);
