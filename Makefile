@@ -148,6 +148,7 @@ $(ARMROOT)/.complete: cmd/static/arm64-root.sh
 	    nettle-dev libjsmn-dev
 	@touch $@
 
+FAULTS   = build/faults/at build/faults/step
 BENCH    = build/bench/api build/bench/limits build/bench/load
 
 # Clients, servers and limits for tests and benchmarks.
@@ -161,8 +162,8 @@ $(BENCH): build/release/libpc.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
 	    $(LDLIBS)
 
-# What the lock's torture runs under the lock.
-build/faults/step: tests/faults/step.c Makefile
+# What the lock's torture runs under the lock; what stops at a system call.
+build/faults/%: tests/faults/%.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) -o $@ $<
 
@@ -229,7 +230,7 @@ lint:
 # static file, the host's from bin/.
 check:
 	tests/packages.sh $(CHECKPKG)
-	$(MAKE) all san static $(UNIT) $(SANUNIT) $(BENCH) build/faults/step
+	$(MAKE) all san static $(UNIT) $(SANUNIT) $(BENCH) $(FAULTS)
 	$(MAKE) lint
 	$(SANOPT) PATH="$$PWD/build/san:$$PATH" prove -e bats $(BATS)
 	PATH="$$PWD/bin:$$PATH" prove -e bats tests/project.bats
@@ -242,7 +243,7 @@ bench:
 
 faults:
 	tests/packages.sh $(CHECKPKG)
-	$(MAKE) -s all $(BENCH) build/faults/step
+	$(MAKE) -s all $(BENCH) $(FAULTS)
 	PATH="$$PWD/bin:$$PATH" tests/faults/pipeline.py --rounds $(ROUNDS)
 	PATH="$$PWD/bin:$$PATH" tests/faults/pipeline.py --self-test
 	$(MAKE) -s static

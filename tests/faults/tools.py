@@ -1,0 +1,1015 @@
+#!/usr/bin/env python3
+"""Every tool stopped at each of its system calls (see points.py).
+
+usage: tools.py [--every N] [--only NAME[,NAME...]] [--point REGEX]
+                [--workers N] [--self-test]
+"""
+import argparse
+import http.server
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import points
+from points import LIMIT, Scenario
+
+UNSAFE = 'POST'
+AGO = 700               # seconds: past every deadline
+
+
+def put(path, data):
+    with open(path, 'wb') as f:
+        f.write(data)
+
+
+def read(path):
+    try:
+        with open(path, 'rb') as f:
+            return f.read()
+    except FileNotFoundError:
+        return None
+
+
+def renew(path):
+    subprocess.run(['chmod', '-R', 'u+rwx', path], capture_output=True,
+                   check=False)
+    shutil.rmtree(path, ignore_errors=True)
+    os.makedirs(path)
+
+
+# --- pc-file -----------------------------------------------------------------
+
+OLD = b'old\n' * 10
+NEW = bytes(range(256)) * 700           # more than one read
+
+
+class FilePut(Scenario):
+    """Over a file: it is the old one or the new one."""
+    tool = 'pc-file'
+    stdin = NEW
+    old = OLD
+    more = ()
+
+    def start(self):
+        self.dir = self.top + '/T'
+        renew(self.dir)
+        if self.old is not None:
+            put(self.dir + '/f', self.old)
+
+    def command(self):
+        return ['pc-file', 'put', *self.more, self.dir + '/f']
+
+    def check(self, done, fault):
+        have = read(self.dir + '/f')
+        if have not in (self.old, NEW):
+            return f'neither old nor new, {len(have or b"")} bytes'
+        if done.status == 0 and have != NEW:
+            return 'exits 0, and it is not there'
+        if done.status == 0 and b'"uploaded"' not in done.out:
+            return 'exits 0, and does not say so'
+        return None
+
+    def left(self):
+        return [n for n in os.listdir(self.dir) if n != 'f']
+
+
+class FilePutNew(FilePut):
+    old = None
+
+
+class FilePutSync(FilePut):
+    more = ('--sync', '--mode', '0640', '--sha256',
+            __import__('hashlib').sha256(NEW).hexdigest())
+
+
+class FilePutDeep(FilePut):
+    """With the folders above it."""
+    old = None
+
+    def command(self):
+        return ['pc-file', 'put', '-p', self.dir + '/a/b/f']
+
+    def check(self, done, fault):
+        have = read(self.dir + '/a/b/f')
+        if have not in (None, NEW):
+            return 'half a file'
+        if done.status == 0 and have != NEW:
+            return 'exits 0, and it is not there'
+        return None
+
+    def left(self):
+        found = sorted(n for _, d, f in os.walk(self.dir) for n in d + f)
+        return found if found != ['a', 'b', 'f'] else []
+
+
+class FileGet(Scenario):
+    tool = 'pc-file'
+
+    def start(self):
+        put(self.top + '/f', NEW)
+
+    def command(self):
+        return ['pc-file', 'get', self.top + '/f']
+
+    def check(self, done, fault):
+        if not NEW.startswith(done.out):
+            return 'what it prints is not in the file'
+        if done.status == 0 and done.out != NEW:
+            return f'exits 0 after {len(done.out)} bytes'
+        return None
+
+
+class FileSha256(Scenario):
+    tool = 'pc-file'
+
+    def start(self):
+        put(self.top + '/f', NEW)
+
+    def command(self):
+        return ['pc-file', 'sha256', self.top + '/f']
+
+    def check(self, done, fault):
+        right = __import__('hashlib').sha256(NEW).hexdigest().encode()
+        if done.status == 0 and right not in done.out:
+            return f'exits 0 with {done.out!r}'
+        return None
+
+
+class FileList(Scenario):
+    tool = 'pc-file'
+    names = {f'name-{n}' for n in range(40)}
+
+    def prepare(self):
+        os.mkdir(self.top + '/T')
+        for name in self.names:
+            put(f'{self.top}/T/{name}', b'x')
+
+    def command(self):
+        return ['pc-file', 'list', '--json', self.top + '/T']
+
+    def check(self, done, fault):
+        if done.status != 0:
+            return None
+        lines = done.out.decode().splitlines()
+        if {json.loads(line)['name'] for line in lines} != self.names:
+            return f'exits 0 with {len(lines)} lines'
+        return None
+
+
+class FileMkdir(Scenario):
+    tool = 'pc-file'
+
+    def start(self):
+        renew(self.top + '/T')
+
+    def command(self):
+        return ['pc-file', 'mkdir', '-p', '--mode', '0750',
+                self.top + '/T/a/b/c']
+
+    def check(self, done, fault):
+        path = self.top + '/T/a/b/c'
+        if done.status == 0 and not (
+                os.path.isdir(path) and os.stat(path).st_mode & 0o7777 ==
+                0o750):
+            return 'exits 0, and it is not there, or not 0750'
+        return None
+
+
+class FileRename(Scenario):
+    tool = 'pc-file'
+    statuses = {0, 1, 111}
+
+    def start(self):
+        renew(self.top + '/T')
+        put(self.top + '/T/a', OLD)
+
+    def command(self):
+        return ['pc-file', 'rename', '-n', self.top + '/T/a',
+                self.top + '/T/b']
+
+    def check(self, done, fault):
+        a, b = read(self.top + '/T/a'), read(self.top + '/T/b')
+        if (a, b) not in ((OLD, None), (None, OLD)):
+            return f'lost: {a!r} {b!r}'
+        if done.status == 0 and b is None:
+            return 'exits 0, and it is not there'
+        if done.status == 1:
+            return 'a no that is none'
+        return None
+
+    def again(self):
+        if read(self.top + '/T/a') is None:
+            return None
+        return super().again()
+
+
+class FileRemove(Scenario):
+    tool = 'pc-file'
+
+    def start(self):
+        renew(self.top + '/T')
+        for name in 'a', 'b/c', 'b/d/e', 'b/d/f':
+            os.makedirs(os.path.dirname(f'{self.top}/T/x/{name}'),
+                        exist_ok=True)
+            put(f'{self.top}/T/x/{name}', OLD)
+        put(self.top + '/T/stays', OLD)
+
+    def command(self):
+        return ['pc-file', 'remove', '-r', '-f', self.top + '/T/x']
+
+    def check(self, done, fault):
+        if read(self.top + '/T/stays') != OLD:
+            return 'removed another'
+        if done.status == 0 and os.path.exists(self.top + '/T/x'):
+            return 'exits 0, and it is there'
+        return None
+
+
+# --- the queue ---------------------------------------------------------------
+
+def request(name, method='GET', **more):
+    return {'id': name, 'method': method, 'path': '/api/agents/me',
+            'query': '', 'headers': {}, 'body': '',
+            'createdAt': '2026-01-01T00:00:00.000Z', **more}
+
+
+def answer(name, body='hello'):
+    return {'id': name, 'status': 200, 'headers': {}, 'body': body,
+            'completedAt': '2026-01-01T00:00:00.000Z'}
+
+
+def line(record):
+    return (json.dumps(record, separators=(',', ':')) + '\n').encode()
+
+
+def records(data):
+    """The whole lines of an output; a killed tool may leave half a one."""
+    return [json.loads(x) for x in data.split(b'\n')[:-1] if x]
+
+
+class Peer(threading.Thread):
+    """A host's worker: claims, counts, answers."""
+
+    def __init__(self, queue, delay=0.0):
+        super().__init__(daemon=True)
+        self.queue, self.delay = queue, delay
+        self.handled, self.answered = [], []
+        self.over = threading.Event()
+
+    def run(self):
+        while not self.over.wait(0.002):
+            try:
+                names = os.listdir(self.queue + '/requests')
+            except FileNotFoundError:
+                continue
+            for name in names:
+                if name.endswith('.json') and not name.startswith('.'):
+                    self.handle(name)
+
+    def handle(self, name):
+        try:
+            os.rename(f'{self.queue}/requests/{name}',
+                      f'{self.queue}/claimed/{name}')
+            with open(f'{self.queue}/claimed/{name}', 'rb') as f:
+                asked = json.load(f)
+        except FileNotFoundError:
+            return
+        self.handled.append((asked['method'], asked['id']))
+        temporary = f'{self.queue}/responses/{name}.peer.tmp'
+        put(temporary, line(answer(asked['id'], 'to ' + asked['method'])))
+        try:
+            os.link(temporary, f'{self.queue}/responses/{name}')
+            os.unlink(f'{self.queue}/claimed/{name}')
+        except FileNotFoundError:       # nobody waits for it
+            try:
+                os.unlink(f'{self.queue}/responses/{name}')
+            except FileNotFoundError:
+                pass
+        os.unlink(temporary)
+
+    def stop(self):
+        self.over.set()
+        self.join()
+
+
+class Queue(Scenario):
+    """Has a queue, which a sweep leaves empty in the end."""
+
+    def start(self):
+        self.queue = self.top + '/Q'
+        renew(self.queue)
+        os.chmod(self.queue, 0o700)
+        for name in 'requests', 'claimed', 'responses':
+            os.mkdir(f'{self.queue}/{name}', 0o700)
+
+    def entries(self, folder):
+        try:
+            return {n[:-5] for n in os.listdir(f'{self.queue}/{folder}')
+                    if n.endswith('.json')}
+        except FileNotFoundError:
+            return set()
+
+    def submit(self, *requests):
+        for asked in requests:
+            put(f'{self.queue}/requests/{asked["id"]}.json', line(asked))
+
+    def left(self):
+        """After the sweep, long after."""
+        then = time.time() - AGO
+        for where, _, names in os.walk(self.queue):
+            for name in names:
+                os.utime(f'{where}/{name}', (then, then))
+        done = self.sh('pc-drain', '-q', self.queue, '--sweep')
+        if done.returncode != 0:
+            return [f'sweep: {done.returncode} {done.stderr!r}']
+        return [f'{folder}/{n}'
+                for folder in ('requests', 'claimed', 'responses')
+                for n in os.listdir(f'{self.queue}/{folder}')]
+
+
+class Enqueue(Queue):
+    """Asks, and has the answer."""
+    tool = 'pc-enqueue'
+    statuses = {0, 2, 111}
+    stdin = b'{"a":1}'
+    method = UNSAFE
+    answered = True
+
+    def command(self):
+        return ['pc-enqueue', '-q', self.queue, '--claims', '-t', '1500ms',
+                '-H', 'content-type: application/json', '-d', '@-',
+                self.method, '/api/x']
+
+    def during(self, tool):
+        self.peer = Peer(self.queue)
+        if self.answered:
+            self.peer.start()
+        try:
+            return super().during(tool)
+        finally:
+            if self.answered:
+                self.peer.stop()
+
+    def check(self, done, fault):
+        handled = len(self.peer.handled)
+        if handled > 1:
+            return f'handled {handled} times'
+        if done.status == 0 and done.out != b'to ' + self.method.encode():
+            return f'exits 0 with {done.out!r}'
+        if done.status in (1, 100, 111) and handled and \
+                self.method == UNSAFE:
+            return 'says that it did not run, and it did'
+        if done.status == 2 and not handled:
+            return 'says that it may have run, and nobody claimed it'
+        if not fault or 'KILL' not in fault:
+            left = self.entries('requests') | self.entries('claimed') | \
+                self.entries('responses')
+            if left and done.status not in (1, 2, 111):
+                return f'left {left}'
+        return None
+
+
+class EnqueueGet(Enqueue):
+    method = 'GET'
+    statuses = {0, 111}
+    stdin = None
+
+    def command(self):
+        return ['pc-enqueue', '-q', self.queue, '--claims', '-t', '1500ms',
+                'GET', '/api/x']
+
+
+class EnqueueFile(EnqueueGet):
+    """The answer goes to a file."""
+
+    def command(self):
+        return super().command()[:-2] + ['-o', self.top + '/out', 'GET',
+                                         '/api/x']
+
+    def start(self):
+        super().start()
+        put(self.top + '/out', OLD)
+
+    def check(self, done, fault):
+        have = read(self.top + '/out')
+        if have not in (OLD, b'to GET'):
+            return f'half a file: {have!r}'
+        if done.status == 0 and have != b'to GET':
+            return 'exits 0, and the answer is not there'
+        left = [n for n in os.listdir(self.top) if n not in (
+            'out', 'Q', 'log')]
+        if left and fault != 'KILL':
+            return f'left {left}'
+        return super().check(done._replace(out=b'to GET'), fault)
+
+
+class EnqueueAlone(Enqueue):
+    """Nobody answers: it did not run, and is not there any more."""
+    answered = False
+    statuses = {111}
+    again_status = 111
+
+    def command(self):
+        return super().command()[:4] + ['-t', '60ms', 'POST', '/api/x']
+
+    def check(self, done, fault):
+        left = self.entries('requests')
+        if done.status == 111 and left and fault not in ('KILL', None) and \
+                'EIO' not in fault and '+' not in fault:
+            return f'left {left}'
+        return None
+
+
+class EnqueueNoWait(Queue):
+    tool = 'pc-enqueue'
+
+    def command(self):
+        return ['pc-enqueue', '-q', self.queue, '--no-wait', '-d', '{}',
+                'POST', '/api/x']
+
+    def check(self, done, fault):
+        there = self.entries('requests')
+        for name in there:
+            json.loads(read(f'{self.queue}/requests/{name}.json'))
+        if done.status == 0 and done.out.decode().strip() not in there:
+            return f'exits 0 and {done.out!r} is not in {there}'
+        if done.status == 111 and there:
+            return f'says no, and {there} is there'
+        return None
+
+    def again(self):
+        self.start()
+        return super().again()
+
+
+class EnqueueCollect(Queue):
+    """Comes back for an answer: it is got once, or still there."""
+    tool = 'pc-enqueue'
+    statuses = {0, 1, 2, 111}
+
+    def start(self):
+        super().start()
+        put(self.queue + '/responses/one.json', line(answer('one')))
+        self.got = False
+
+    def command(self):
+        return ['pc-enqueue', '-q', self.queue, '-t', '1s', '--collect',
+                'one']
+
+    def check(self, done, fault):
+        there = 'one' in self.entries('responses')
+        if done.status == 0 and done.out != b'hello':
+            return f'exits 0 with {done.out!r}'
+        if done.status == 1:
+            return 'says that there is none'
+        if done.status != 0 and not there and done.out != b'hello' and \
+                fault != 'KILL' and done.status != 2:
+            return f'exits {done.status}, and the answer is gone'
+        return None
+
+    def again(self):
+        if 'one' not in self.entries('responses'):
+            return None
+        return super().again()
+
+
+class DrainBatch(Queue):
+    """Every request is printed, once, or still to be had."""
+    tool = 'pc-drain'
+    ids = ('g1', 'p1', 'bad')
+    more = ('--no-wait',)
+
+    def start(self):
+        super().start()
+        self.submit(request('g1'), request('p1', 'POST', body='{}'))
+        put(self.queue + '/requests/bad.json', b'{"id":"bad"\n')
+        self.seen = []
+
+    def command(self):
+        return ['pc-drain', '-q', self.queue, *self.more]
+
+    def check(self, done, fault):
+        try:
+            found = records(done.out)
+        except ValueError:
+            return f'no records: {done.out!r}'
+        self.seen += found
+        for name in self.ids:
+            times = sum(r['id'] == name and 'method' in r
+                        for r in self.seen)
+            if times > 1 and name != 'g1':
+                return f'{name} is printed {times} times'
+        lost = {i for i in self.ids
+                if i not in {r['id'] for r in self.seen}} - \
+            self.entries('requests') - self.entries('claimed')
+        if lost:
+            return f'lost {lost}'
+        if done.status == 0 and {r['id'] for r in found} != set(self.ids):
+            return f'exits 0 with {found}'
+        if done.status == 1:
+            return 'says that nothing is pending'
+        return None
+
+    def again(self):
+        """What is pending, and what was claimed and not printed."""
+        for more in ('--recover',), ('--no-wait',):
+            done = self.sh('pc-drain', '-q', self.queue, *more)
+            if done.returncode not in (0, 1):
+                return f'{more}: {done.returncode} {done.stderr!r}'
+            self.seen += records(done.stdout)
+        missing = set(self.ids) - {r['id'] for r in self.seen}
+        if missing:
+            return f'{missing} is never printed'
+        twice = [i for i in ('p1', 'bad')
+                 if sum(r['id'] == i and 'method' in r
+                        for r in self.seen) > 1]
+        return f'{twice} twice' if twice else None
+
+
+class DrainRecover(DrainBatch):
+    """What a dead drain had claimed."""
+    ids = ('g1', 'p1')
+    more = ('--recover',)
+
+    def start(self):
+        Queue.start(self)
+        for asked in request('g1'), request('p1', 'POST', body='{}'):
+            put(f'{self.queue}/claimed/{asked["id"]}.json', line(asked))
+        self.seen = []
+
+    def check(self, done, fault):
+        if any(r['id'] == 'p1' and 'method' in r for r in
+               records(done.out)):
+            return 'an unsafe one is printed again'
+        return super().check(done, fault)
+
+
+class DrainFail(DrainBatch):
+    """The worker is stopping."""
+    ids = ('g1', 'p1', 'p2')
+    more = ('--fail', 'Stopping.')
+
+    def start(self):
+        Queue.start(self)
+        self.submit(request('g1'), request('p1', 'POST', body='{}'))
+        put(self.queue + '/claimed/p2.json',
+            line(request('p2', 'POST', body='{}')))
+        self.seen = []
+
+    def check(self, done, fault):
+        for r in records(done.out):
+            if r['id'] == 'p2' and r['status'] != 504:
+                return f'p2 had been claimed: {r}'
+        return super().check(done, fault)
+
+
+class DrainFailRespond(Queue):
+    """The same, and the answers go where they belong."""
+    tool = 'pc-drain'
+    ids = ('g1', 'p1', 'p2')
+
+    def start(self):
+        super().start()
+        self.submit(request('g1'), request('p1', 'POST', body='{}'))
+        put(self.queue + '/claimed/p2.json',
+            line(request('p2', 'POST', body='{}')))
+
+    def command(self):
+        return ['pc-drain', '-q', self.queue, '--fail', 'Stopping.',
+                '--respond']
+
+    def check(self, done, fault):
+        have = self.entries('responses')
+        for name in have:
+            r = json.loads(read(f'{self.queue}/responses/{name}.json'))
+            if r['status'] != (504 if name == 'p2' else 503) and not (
+                    name != 'p2' and r['status'] == 504):
+                return f'{r}'
+        lost = set(self.ids) - have - self.entries('requests') - \
+            self.entries('claimed')
+        if lost:
+            return f'lost {lost}'
+        if done.status == 0 and have != set(self.ids):
+            return f'exits 0 with {have}'
+        return None
+
+
+class DrainSweep(Queue):
+    """What has expired goes, what has not stays."""
+    tool = 'pc-drain'
+
+    def start(self):
+        super().start()
+        then = time.time() - AGO
+        self.submit(request('live'), request('old'))
+        put(self.queue + '/responses/old.json', line(answer('old')))
+        put(self.queue + '/claimed/old.json', line(request('old')))
+        put(self.queue + '/requests/x.tmp', b'half')
+        for name in ('requests/old.json', 'responses/old.json',
+                     'claimed/old.json', 'requests/x.tmp'):
+            os.utime(f'{self.queue}/{name}', (then, then))
+
+    def command(self):
+        return ['pc-drain', '-q', self.queue, '--sweep']
+
+    def check(self, done, fault):
+        if 'live' not in self.entries('requests'):
+            return 'swept a live one'
+        left = sum(len(os.listdir(f'{self.queue}/{f}')) for f in
+                   ('requests', 'claimed', 'responses'))
+        # What cannot be looked at is for the next sweep.
+        if done.status == 0 and left > 1 and not fault:
+            return f'exits 0, and {left} are there'
+        return None
+
+
+class DrainPeek(Queue):
+    tool = 'pc-drain'
+
+    def start(self):
+        super().start()
+        self.submit(request('a'), request('b'))
+
+    def command(self):
+        return ['pc-drain', '-q', self.queue, '--peek']
+
+    def check(self, done, fault):
+        if self.entries('requests') != {'a', 'b'}:
+            return 'a look changed something'
+        if done.status == 0 and {r['id'] for r in records(done.out)} != {
+                'a', 'b'}:
+            return f'exits 0 with {done.out!r}'
+        return None
+
+
+class DrainStatus(DrainPeek):
+    statuses = {0, 1, 111}
+
+    def command(self):
+        return ['pc-drain', '-q', self.queue, '--status', '--json']
+
+    def check(self, done, fault):
+        if done.status in (0, 1):
+            if json.loads(done.out).get('pending') not in (2, None):
+                return f'says {done.out!r}'
+        return None
+
+
+class DrainFollow(Queue):
+    """A channel's end in the sandbox: claims, prints, publishes."""
+    tool = 'pc-drain'
+    more = ('--respond', '--keep-alive', '2s')
+
+    def start(self):
+        super().start()
+        self.submit(request('g1'), request('p1', 'POST', body='{}'))
+        self.seen, self.reports = [], []
+
+    def command(self):
+        return ['pc-drain', '-q', self.queue, '-f', *self.more]
+
+    def during(self, tool):
+        """Answers each line that comes, and asks once more meanwhile."""
+        tool.stdin_closed = False
+        guard = threading.Timer(LIMIT, self.end_all)
+        guard.start()
+        out, count = b'', 0
+        try:
+            while True:
+                got = tool.stdout.readline()
+                if not got:
+                    break
+                out += got
+                try:
+                    record = json.loads(got)
+                except ValueError:
+                    continue
+                if 'method' in record:
+                    self.tell(tool, line(answer(record['id'])))
+                    count += 1
+                    if record['id'] == 'p1':
+                        self.submit(request('late'))
+                elif 'wrote' in record and record['id'] == 'late':
+                    tool.stdin.close()
+                    break
+            out += tool.stdout.read()
+            err = tool.stderr.read()
+            tool.wait()
+        finally:
+            late = not guard.is_alive()
+            guard.cancel()
+            if not tool.stdin.closed:
+                try:
+                    tool.stdin.close()
+                except OSError:
+                    pass
+        if late:
+            raise subprocess.TimeoutExpired('pc-drain', LIMIT)
+        return out, err
+
+    def run(self, point=None, fault=None, command=None):
+        self.stdin = b''
+        return super().run(point, fault, command)
+
+    @staticmethod
+    def tell(tool, data):
+        try:
+            tool.stdin.write(data)
+            tool.stdin.flush()
+        except OSError:
+            pass
+
+    def check(self, done, fault):
+        ids = {'g1', 'p1', 'late'} if fault is None or done.status == 0 \
+            else {'g1', 'p1'}
+        found = records(done.out)
+        self.seen += found
+        have = self.entries('responses')
+        for name in have:
+            json.loads(read(f'{self.queue}/responses/{name}.json'))
+        for r in found:
+            if r.get('wrote') is True and r['id'] not in have:
+                return f'{r}, and it is not there'
+        times = sum(r['id'] == 'p1' and 'method' in r for r in self.seen)
+        if times > 1:
+            return 'p1 is printed twice'
+        lost = {'g1', 'p1'} - {r['id'] for r in self.seen} - \
+            self.entries('requests') - self.entries('claimed')
+        if lost:
+            return f'lost {lost}'
+        if done.status == 0 and fault is None and \
+                {r['id'] for r in found if 'method' in r} != ids:
+            return f'exits 0 after {found}'
+        if done.status == 1:
+            return 'says that another is following'
+        return None
+
+    statuses = {0, 111}
+
+    def again(self):
+        """The next worker: what was claimed comes back, or is answered."""
+        done = self.sh('pc-drain', '-q', self.queue, '--recover')
+        if done.returncode not in (0, 1):
+            return f'recover: {done.returncode} {done.stderr!r}'
+        self.seen += records(done.stdout)
+        done = self.sh('pc-drain', '-q', self.queue, '--no-wait')
+        if done.returncode not in (0, 1):
+            return f'the next one: {done.returncode} {done.stderr!r}'
+        self.seen += records(done.stdout)
+        missing = {'g1', 'p1'} - {r['id'] for r in self.seen}
+        return f'{missing} is never printed' if missing else None
+
+
+class Respond(Queue):
+    """Every answer is complete or absent; a true report is true."""
+    tool = 'pc-respond'
+    ids = ('a', 'b', 'c')
+
+    def start(self):
+        super().start()
+        self.submit(request('a'))
+        for name in 'b', 'c':
+            put(f'{self.queue}/claimed/{name}.json',
+                line(request(name, 'POST')))
+
+    stdin = b''.join(line(answer(n, n * 3000)) for n in ids)
+    more = ()
+
+    def command(self):
+        return ['pc-respond', '-q', self.queue, *self.more]
+
+    def check(self, done, fault):
+        have = self.entries('responses')
+        for name in have:
+            text = read(f'{self.queue}/responses/{name}.json')
+            if json.loads(text)['body'] != name * 3000:
+                return f'{name}: {text[:80]!r}'
+        reports = records(done.out)
+        for r in reports:
+            if r['wrote'] and r['id'] not in have:
+                return f'{r}, and it is not there'
+        if done.status == 0 and {r['id'] for r in reports} != set(self.ids):
+            return f'exits 0 with {reports}'
+        lost = set(self.ids) - have - self.entries('requests') - \
+            self.entries('claimed')
+        if lost:
+            return f'lost {lost}'
+        return None
+
+    def again(self):
+        wrong = super().again()
+        missing = set(self.ids) - self.entries('responses')
+        if not wrong and missing:
+            return f'{missing} is never answered'
+        return wrong
+
+
+class RespondSync(Respond):
+    more = ('--sync',)
+
+
+class RespondOne(Respond):
+    ids = ('a',)
+    stdin = b'aaa' * 1000
+
+    def command(self):
+        return ['pc-respond', '-q', self.queue, '-s', '200', 'a']
+
+    def start(self):
+        Queue.start(self)
+        self.submit(request('a'))
+
+
+# --- pc-allow ----------------------------------------------------------------
+
+class Allow(Scenario):
+    tool = 'pc-allow'
+    stdin = line(request('yes')) + line(request('no', path='/secret')) + \
+        line(answer('other')) + b''.join(
+            line(request(f'big{n}', 'POST', path='/api/issues/i/comments',
+                         body='x' * 50000)) for n in range(4))
+    ids = ['yes', 'no', 'other'] + [f'big{n}' for n in range(4)]
+    more = ()
+
+    def prepare(self):
+        done = self.sh('pc-allow', '--print-rules')
+        put(self.top + '/rules', done.stdout)
+
+    def command(self):
+        return ['pc-allow', '-r', self.top + '/rules']
+
+    def check(self, done, fault):
+        found = records(done.out)
+        if [r['id'] for r in found] != self.ids[:len(found)]:
+            return f'not in order: {[r["id"] for r in found]}'
+        for r in found:
+            if r['id'] == 'no' and r.get('status') != 403:
+                return 'lets through what is not allowed'
+            if r['id'] == 'yes' and 'method' not in r:
+                return 'refuses what is allowed'
+        if done.status == 0 and len(found) != len(self.ids):
+            return f'exits 0 after {len(found)}'
+        return None
+
+
+class AllowCheck(Allow):
+    stdin = None
+    statuses = {0, 111}
+
+    def command(self):
+        return super().command() + ['--check', 'GET', '/api/agents/me']
+
+    def check(self, done, fault):
+        if done.status == 0 and b'GET' not in done.out:
+            return 'exits 0 without a rule'
+        return None
+
+
+class AllowPrint(AllowCheck):
+    def command(self):
+        return super().command()[:3] + ['--print-rules']
+
+    def check(self, done, fault):
+        if done.status == 0 and done.out != read(self.top + '/rules'):
+            return 'exits 0, and these are not the rules'
+        return None
+
+
+# --- pc-forward --------------------------------------------------------------
+
+class Api(http.server.ThreadingHTTPServer):
+    """Counts what it is asked, per path."""
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(('127.0.0.1', 0), ApiHandler)
+        self.seen = {}
+        threading.Thread(target=self.serve_forever, daemon=True,
+                         kwargs={'poll_interval': 0.05}).start()
+
+    def handle_error(self, *_):
+        pass
+
+
+class ApiHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def answer(self):
+        length = int(self.headers.get('content-length') or 0)
+        got = self.rfile.read(length)
+        if len(got) == length:
+            seen = self.server.seen
+            seen[self.path] = seen.get(self.path, 0) + 1
+        body = b'{"path":"%s"}' % self.path.encode() + b' ' * 2000
+        self.send_response(200)
+        self.send_header('content-type', 'application/json')
+        self.send_header('content-length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = answer
+
+    def log_message(self, *_):
+        pass
+
+
+class Forward(Scenario):
+    tool = 'pc-forward'
+    ids = ('g1', 'p1', 'g2', 'p2')
+    kinds = None
+
+    def prepare(self):
+        self.api = Api()
+        self.serial = 0
+
+    def start(self):
+        self.serial += 1
+        self.base = f'/r{self.serial}'
+        self.stdin = b''.join(line(request(
+            i, 'POST' if i[0] == 'p' else 'GET', path=f'/api/{i}',
+            body='{}' if i[0] == 'p' else '')) for i in self.ids) + \
+            line({'id': 'x', 'wrote': True, 'reason': 'delivered'})
+
+    def command(self):
+        return ['pc-forward', '-t', '6s', '-u',
+                f'http://127.0.0.1:{self.api.server_address[1]}{self.base}']
+
+    def seen(self, name):
+        return self.api.seen.get(f'{self.base}/api/{name}', 0)
+
+    def check(self, done, fault):
+        found = records(done.out)
+        for name in self.ids:
+            if name[0] == 'p' and self.seen(name) > 1:
+                return f'{name} is sent {self.seen(name)} times'
+        for r in found:
+            if 'status' not in r:
+                continue
+            sent = self.seen(r['id'])
+            outcome = r['headers'].get('x-paperclip-bridge-outcome')
+            if r['status'] == 200 and (not sent or f'{r["id"]}"' not in
+                                       r['body']):
+                return f'an answer of nobody: {r}'
+            if outcome == 'not-started' and sent:
+                return f'a false not-started: {r}'
+            if r['status'] != 200 and r['id'][0] == 'p' and not outcome:
+                return f'an unsafe one ends with neither: {r}'
+        ids = [r['id'] for r in found]
+        if len(ids) != len(set(ids)):
+            return f'answered twice: {ids}'
+        if done.status == 0 and set(ids) != set(self.ids) | {'x'}:
+            return f'exits 0 with {ids}'
+        if fault is None and any(r.get('status', 200) != 200 for r in found):
+            return f'{found}'
+        return None
+
+    def again(self):
+        self.start()
+        return super().again()
+
+
+SCENARIOS = [FilePut, FilePutNew, FilePutSync, FilePutDeep, FileGet,
+             FileSha256, FileList, FileMkdir, FileRename, FileRemove,
+             Enqueue, EnqueueGet, EnqueueFile, EnqueueAlone, EnqueueNoWait,
+             EnqueueCollect, DrainBatch, DrainRecover, DrainFail,
+             DrainFailRespond, DrainSweep, DrainPeek, DrainStatus,
+             DrainFollow, Respond, RespondSync, RespondOne, Allow,
+             AllowCheck, AllowPrint, Forward]
+
+
+def main():
+    args = argparse.ArgumentParser()
+    args.add_argument('--every', type=int, default=1)
+    args.add_argument('--only')
+    args.add_argument('--point')
+    args.add_argument('--workers', type=int, default=3)
+    args.add_argument('--self-test', action='store_true')
+    args = args.parse_args()
+    names = args.only.split(',') if args.only else None
+    tools, tried, missed, wrong = {}, 0, 0, 0
+    with tempfile.TemporaryDirectory(dir=os.environ.get('TMPDIR')) as top:
+        for kind in SCENARIOS:
+            if names and kind.__name__ not in names and \
+                    kind.tool not in names:
+                continue
+            result = points.try_all(kind, top, args.every, args.workers,
+                                    args.point)
+            tools[kind.tool] = tools.get(kind.tool, 0) + result.tried
+            tried += result.tried
+            missed += result.missed
+            wrong += len(result.wrong)
+    print(', '.join(f'{tool} {n}' for tool, n in sorted(tools.items())))
+    print(f'{tried} points tried, {tried - missed} reached; {wrong} failed')
+    return 1 if wrong or missed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
