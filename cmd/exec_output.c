@@ -273,7 +273,7 @@ exec_output(const struct options *o)
 	buf_add_str(&line, running || (next < (uint64_t)a.size &&
 	    next > o->offset) ? ",\"running\":true}\n" :
 	    ",\"running\":false}\n");
-	cli_out(buf_span(&line));
+	cli_out_buf(&line);
 	buf_free(&line);
 	return EXIT_YES;
 }

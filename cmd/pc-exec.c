@@ -481,7 +481,7 @@ detach(const struct options *o)
 	buf_add_str(&line, "{\"id\":");
 	json_put_string(&line, span_of(c.id));
 	buf_add_str(&line, "}\n");
-	cli_out(buf_span(&line));
+	cli_out_buf(&line);
 	buf_free(&line);
 	return EXIT_YES;
 }

@@ -302,9 +302,7 @@ show_status(const struct command *c)
 		lockstatus_put_json(&out, &s);
 	else
 		lockstatus_put_text(&out, &s);
-	if (buf_failed(&out))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
-	cli_out(buf_span(&out));
+	cli_out_buf(&out);
 	buf_free(&out);
 	return lockstatus_is_free(&s) ? EXIT_YES : c->busy_status;
 }

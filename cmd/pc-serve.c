@@ -436,7 +436,7 @@ start_daemon(struct command *c, struct queue *q, struct address *a)
 			return WEXITSTATUS(status);
 		cli_fail(EXIT_LATER, c->dir, "the gateway did not start");
 	}
-	cli_out(buf_span(&ready));
+	cli_out_buf(&ready);
 	buf_free(&ready);
 	return EXIT_YES;
 }
@@ -451,7 +451,7 @@ show_status(const struct queue *q)
 	if (!gateway.up)
 		return EXIT_NO;
 	if (presence_read_ready(q, &ready) == 0)
-		cli_out(buf_span(&ready));
+		cli_out_buf(&ready);
 	buf_free(&ready);
 	return EXIT_YES;
 }

@@ -67,7 +67,7 @@ tarsync_cache(const char *path, const char *suffix)
 	buf_add_str(&name, suffix);
 	buf_add_char(&name, '\0');
 	if (buf_failed(&name))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+		cli_fail_memory(EXIT_LATER);
 	fd = open(name.data, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if ((c = statcache_open(fd)) == NULL)
 		cli_fail_errno(name.data);

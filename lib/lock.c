@@ -35,7 +35,12 @@ lock_open(int dirfd, const char *name)
 static enum lock_result
 attempt(int fd, int how)
 {
-	if (flock(fd, how) == 0)
+	int got = flock(fd, how);
+
+	/* Who does not wait has not been interrupted by our timer. */
+	while (got == -1 && errno == EINTR && (how & LOCK_NB))
+		got = flock(fd, how);
+	if (got == 0)
 		return LOCK_TAKEN;
 	return errno == EWOULDBLOCK || errno == EINTR ? LOCK_BUSY :
 	    LOCK_FAILED;

@@ -125,7 +125,10 @@ struct process {
 	char name[64];		/* "": its parent has not told yet */
 	int children;
 	bool execed, begun;
-	int result;		/* for its exit; 0: what it is */
+	bool faked;		/* at its exit the call has this result */
+	long result;
+	bool is_brk;		/* it asks for memory, which ends at: */
+	long brk;
 	unsigned int count[CALLS];
 };
 
@@ -276,6 +279,7 @@ enter(struct process *p, const struct ptrace_syscall_info *info)
 	uint64_t flags = 0;
 	unsigned int n;
 
+	p->is_brk = info->entry.nr == SYS_brk;
 	for (c = calls; c < calls + CALLS; c++)
 		if ((uint64_t)c->nr == info->entry.nr)
 			break;
@@ -291,6 +295,8 @@ enter(struct process *p, const struct ptrace_syscall_info *info)
 	}
 	if (c->nr == SYS_openat)
 		flags = arg[2];
+	else if (c->nr == SYS_brk)
+		flags = arg[0];
 	else if (c->nr == SYS_open || c->nr == SYS_fcntl ||
 	    c->nr == SYS_prctl)
 		flags = arg[1];
@@ -315,15 +321,19 @@ enter(struct process *p, const struct ptrace_syscall_info *info)
 		return;
 	}
 	set_register(p->pid, true, -1);
-	p->result = error;
+	/* Where memory ends is all that this one says. */
+	p->result = c->nr == SYS_brk ? p->brk : -error;
+	p->faked = true;
 }
 
 static void
-leave(struct process *p)
+leave(struct process *p, const struct ptrace_syscall_info *info)
 {
-	if (p->result != 0)
-		set_register(p->pid, false, -p->result);
-	p->result = 0;
+	if (p->faked)
+		set_register(p->pid, false, p->result);
+	else if (p->is_brk)
+		p->brk = (long)info->exit.rval;
+	p->faked = false;
 }
 
 static void
@@ -337,7 +347,7 @@ on_call(struct process *p)
 	if (info.op == PTRACE_SYSCALL_INFO_ENTRY)
 		enter(p, &info);
 	else if (info.op == PTRACE_SYSCALL_INFO_EXIT)
-		leave(p);
+		leave(p, &info);
 }
 
 static void
@@ -354,6 +364,7 @@ on_fork(struct process *p)
 	    ++p->children);
 	child->execed = p->execed;
 	child->begun = p->begun;
+	child->brk = p->brk;
 	note("pid\t%s\t%d\n", child->name, (int)pid);
 	if (waits)
 		go(child, 0);
