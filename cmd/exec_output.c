@@ -60,8 +60,9 @@ has_grown(struct asking *a)
 	struct stat st;
 	ssize_t n;
 
-	if (fstat(a->file, &st) == 0)
-		a->size = st.st_size;
+	if (fstat(a->file, &st) == -1)
+		cli_fail_errno(a->o->id);
+	a->size = st.st_size;
 	while (a->scanned < a->size) {
 		if ((uint64_t)a->scanned - a->o->offset >= a->o->max_bytes)
 			return true;
@@ -212,7 +213,7 @@ static uint64_t
 print_lines(struct asking *a)
 {
 	uint64_t offset = a->o->offset;
-	size_t room = a->o->max_bytes;
+	size_t room = a->o->max_bytes, got = 0;
 	struct buf text = { 0 };
 	char *p, *end;
 	ssize_t n;
@@ -223,20 +224,31 @@ print_lines(struct asking *a)
 		room = (size_t)((uint64_t)a->size - offset);
 	if ((p = buf_reserve(&text, room)) == NULL)
 		cli_fail_errno(a->o->id);
-	do
-		n = pread(a->file, p, room, (off_t)offset);
-	while (n == -1 && errno == EINTR);
+	do {
+		n = pread(a->file, p + got, room - got,
+		    (off_t)(offset + got));
+		if (n > 0)
+			got += (size_t)n;
+	} while ((n > 0 && got < room) || (n == -1 && errno == EINTR));
 	if (n == -1)
 		cli_fail_errno(a->o->id);
-	if ((end = memrchr(p, '\n', (size_t)n)) != NULL) {
+	if ((end = memrchr(p, '\n', got)) != NULL) {
 		cli_out((struct span){ p, (size_t)(end + 1 - p) });
 		offset += (uint64_t)(end + 1 - p);
-	} else if ((uint64_t)n == a->o->max_bytes) {
+	} else if (got == a->o->max_bytes) {
 		/* No line of ours: others of its user can write there. */
-		offset += (uint64_t)n;
+		offset += got;
 	}
 	buf_free(&text);
 	return offset;
+}
+
+static _Noreturn void
+output_missing(const char *id)
+{
+	if (errno == ENOENT)
+		cli_fail(EXIT_NO, id, "no such id");
+	cli_fail_errno(id);
 }
 
 int
@@ -251,8 +263,7 @@ exec_output(const struct options *o)
 
 	a.dir = exec_open_dir(o, false);
 	if ((a.file = execdir_read(a.dir, o->id)) == -1)
-		cli_fail(errno == ENOENT ? EXIT_NO : EXIT_NEVER, o->id,
-		    errno == ENOENT ? "no such id" : strerror(errno));
+		output_missing(o->id);
 	cli_catch_stop(&unblocked);
 	sigdelset(&unblocked, SIGCHLD);
 	a.events = watch_file(a.file);

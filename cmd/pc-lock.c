@@ -213,7 +213,8 @@ run_child(const struct command *c, struct child *child)
 		child_abandon(child);
 		return EXIT_LATER;
 	}
-	child_start(child);
+	if (child_start(child) == -1)
+		cli_warn(c->argv[0], strerror(errno));
 	return child_wait(child);
 }
 

@@ -332,7 +332,8 @@ serve(struct command *c, struct queue *q, struct address *a, int ready)
 	/* The caller is to see why, not the log. */
 	if (c->argv != NULL)
 		(void)dup2(c->standard[2], STDERR_FILENO);
-	if (errno == EAGAIN)
+	/* Of its lock; that of a fork is too many processes. */
+	if (errno == EAGAIN && what != NULL)
 		cli_fail(EXIT_NO, c->dir, "another gateway serves this queue");
 	if (errno == ECHILD)
 		cli_fail(EXIT_LATER, c->dir, "the server keeps crashing");

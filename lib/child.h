@@ -26,7 +26,7 @@ struct child {
 int child_fork(struct child *c, void (*run)(void *), void *arg);
 
 /* Lets it begin. */
-void child_start(struct child *c);
+int child_start(struct child *c);
 
 /* Instead: it ends without having begun, and signals are as before. */
 void child_abandon(struct child *c);

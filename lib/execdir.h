@@ -54,6 +54,6 @@ enum execdir_end {
 enum execdir_end execdir_kill(int dir, const char *id, int64_t kill_ms);
 
 /* Removes its files. */
-void execdir_forget(int dir, const char *id);
+int execdir_forget(int dir, const char *id);
 
 #endif

@@ -17,18 +17,23 @@ int
 lock_open(int dirfd, const char *name)
 {
 	int flags = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	int fd = openat(dirfd, name, O_RDWR | O_CREAT | flags, 0666);
 	struct stat st;
+	int fd;
 
+	do
+		fd = openat(dirfd, name, O_RDWR | O_CREAT | flags, 0666);
+	while (fd == -1 && errno == EINTR);
 	/* Another user's, or in a sticky folder: it exists, or this fails. */
 	if (fd == -1 && (errno == EACCES || errno == EPERM || errno == EROFS))
 		fd = openat(dirfd, name, O_RDONLY | flags);
 	if (fd == -1)
 		return -1;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		return fd;
-	close(fd);
-	errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+	if (fstat(fd, &st) == 0) {
+		if (S_ISREG(st.st_mode))
+			return fd;
+		errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+	}
+	io_close(fd);
 	return -1;
 }
 

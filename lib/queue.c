@@ -472,17 +472,16 @@ take_id(char *name)
 
 /* Calls visit for every plausible entry of a folder until it returns false. */
 static int
-walk(const struct queue *q, enum queue_folder where,
-    bool (*visit)(void *ctx, int dir, char *name), void *ctx)
+walk(int folder, bool (*visit)(void *ctx, int dir, char *name), void *ctx)
 {
 	struct dirent *entry;
 	DIR *dir;
 	int fd, saved;
 
-	if (q->folder[where] == -1)
+	if (folder == -1)
 		return 0;
 	/* A stream of its own: dup() would share the offset. */
-	fd = open_at(q->folder[where], ".", O_RDONLY | O_DIRECTORY, 0);
+	fd = open_at(folder, ".", O_RDONLY | O_DIRECTORY, 0);
 	if (fd == -1)
 		return -1;
 	if ((dir = fdopendir(fd)) == NULL) {
@@ -521,7 +520,7 @@ queue_each(const struct queue *q, enum queue_folder where,
 {
 	struct id_visit v = { each, ctx };
 
-	return walk(q, where, visit_id, &v);
+	return walk(q->folder[where], visit_id, &v);
 }
 
 struct temporary_visit {
@@ -552,7 +551,9 @@ queue_remove_temporaries(struct queue *q, int64_t before_ms)
 	int i;
 
 	for (i = 0; i < QUEUE_FOLDERS; i++)
-		(void)walk(q, (enum queue_folder)i, visit_temporary, &v);
+		(void)walk(q->folder[i], visit_temporary, &v);
+	/* Of server.pid and ready.json. */
+	(void)walk(q->root, visit_temporary, &v);
 	return v.removed;
 }
 
