@@ -104,19 +104,30 @@ wait_a_little(struct asking *a, const sigset_t *unblocked, int64_t until)
 		(void)!read(a->events, events, sizeof(events));
 }
 
+/* Not to be known is no answer. */
+static bool
+is_held(const struct asking *a, pid_t *pid)
+{
+	int held = execdir_is_running(a->dir, a->o->id, pid);
+
+	if (held == -1)
+		cli_fail_errno(a->o->id);
+	return held == 1;
+}
+
 /* Its pc-exec is watched by a descriptor, where there are such. */
 static bool
 is_running(struct asking *a)
 {
 	pid_t pid = 0, again = 0;
 
-	if (!execdir_is_running(a->dir, a->o->id, &pid))
+	if (!is_held(a, &pid))
 		return false;
 	if (a->holder != -1 || pid == 0)
 		return true;
 	a->holder = process_watch(pid);
 	/* That pid may have become somebody else's before it was watched. */
-	if (execdir_is_running(a->dir, a->o->id, &again) && again == pid)
+	if (is_held(a, &again) && again == pid)
 		return true;
 	io_close(a->holder);
 	a->holder = -1;

@@ -499,7 +499,8 @@ show_status(const struct command *c, struct queue *q)
 
 	if (sweep_run(q, c->drain.body_max, true, &s) == -1)
 		cli_fail_errno(c->dir);
-	presence_look(q, &gateway);
+	if (presence_look(q, &gateway) == -1)
+		cli_fail_errno(c->dir);
 	if (c->json)
 		put_status_json(&out, &s, &gateway);
 	else

@@ -443,16 +443,19 @@ start_daemon(struct command *c, struct queue *q, struct address *a)
 }
 
 static int
-show_status(const struct queue *q)
+show_status(const char *dir, const struct queue *q)
 {
 	struct presence gateway;
 	struct buf ready = { 0 };
 
-	presence_look(q, &gateway);
+	if (presence_look(q, &gateway) == -1)
+		cli_fail_errno(dir);
 	if (!gateway.up)
 		return EXIT_NO;
 	if (presence_read_ready(q, &ready) == 0)
 		cli_out_buf(&ready);
+	else if (errno != ENOENT)
+		cli_fail_errno(dir);
 	buf_free(&ready);
 	return EXIT_YES;
 }
@@ -489,7 +492,7 @@ main(int argc, char *argv[])
 	if (c.stop || c.status) {
 		if (queue_open(&q, c.dir, QUEUE_LOOK) == -1)
 			cli_fail_errno(c.dir);
-		status = c.stop ? stop_gateway(&c, &q) : show_status(&q);
+		status = c.stop ? stop_gateway(&c, &q) : show_status(c.dir, &q);
 		queue_close(&q);
 		return status;
 	}

@@ -115,14 +115,13 @@ execdir_read(int dir, const char *id)
 	return open_file(dir, id, ".out", O_RDWR);
 }
 
-bool
+int
 execdir_is_running(int dir, const char *id, pid_t *pid)
 {
-	int fd = open_file(dir, id, ".lock", O_RDWR);
-	bool running;
+	int fd = open_file(dir, id, ".lock", O_RDWR), running;
 
 	if (fd == -1)
-		return false;
+		return errno == ENOENT ? 0 : -1;
 	running = recordlock_holder(fd, pid);
 	io_close(fd);
 	return running;

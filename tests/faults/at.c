@@ -295,6 +295,10 @@ enter(struct process *p, const struct ptrace_syscall_info *info)
 	}
 	if (c->nr == SYS_openat)
 		flags = arg[2];
+	else if (c->nr == SYS_waitid)
+		flags = arg[3];
+	else if (c->nr == SYS_wait4)
+		flags = arg[2];
 	else if (c->nr == SYS_brk)
 		flags = arg[0];
 	else if (c->nr == SYS_open || c->nr == SYS_fcntl ||

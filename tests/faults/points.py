@@ -133,6 +133,9 @@ def faults_at(call):
     # Where memory ends is only asked.
     if call.name == 'brk' and not call.flags:
         return ()
+    # Who does not wait is not interrupted.
+    if call.name in ('wait4', 'waitid') and call.flags & os.WNOHANG:
+        return ('KILL',)
     if call.name == 'close' and not ours:
         return ()
     if call.length <= 1:
@@ -176,6 +179,7 @@ class Scenario:
     wants_error = True  # a status that is not 0 says why
     speaks = False      # on stderr, also without a fault
     kinds = None        # faults to try, all
+    unreal = None       # regex of what no system does: PROCESS/CALL/N FAULT
     processes = None    # only these processes, all
     again_status = 0
 
@@ -363,7 +367,9 @@ def points(kind, top):
         steady &= {c[:3] for c in calls}
     return [(c, f) for c in found[1] if c[:3] in steady
             for f in faults_at(c)
-            if not scenario.kinds or f in scenario.kinds]
+            if not scenario.kinds or f in scenario.kinds
+            if not scenario.unreal or not re.search(
+                scenario.unreal, f'{c.process}/{c.name}/{c.number} {f}')]
 
 
 class Result:

@@ -1036,12 +1036,12 @@ class Lock(Scenario):
 
 class LockNoInherit(Lock):
     more = ('--no-inherit',)
-    # The command has run, and how it ended is not to be had.
-    statuses = {7, 111, 126}
+    unreal = r'^0.1/read/1 EIO'         # of a pipe from its parent
 
 
 class LockDir(Lock):
     more = ('--dir',)
+    unreal = LockNoInherit.unreal
 
     def left(self):
         found = [n for n in os.listdir(self.top + '/T')
@@ -1085,6 +1085,7 @@ class Exec(Scenario):
     """A report is true; without one nobody says that it ended well."""
     tool = 'pc-exec'
     lines = False
+    unreal = r'^0/(read/\d+|write/1) EIO'    # of pipes to its program
     statuses = {3, 111, 126, 137, 143}
     again_status = 3
     wants_error = False
@@ -1209,6 +1210,36 @@ class ExecOutput(Exec):
     def left(self):
         self.sh('pc-exec', '--kill', 'job')
         return super().left()
+
+
+class ExecOutputRunning(Exec):
+    """Of one that goes on."""
+    statuses = {0, 111}
+    again_status = 0
+    stdin = None
+
+    def start(self):
+        super().start()
+        self.sh('pc-exec', '--detach', stdin=line(
+            {'argv': ['sh', '-c', 'echo out; sleep 100'], 'id': 'job'}))
+        for _ in range(100):
+            got = self.sh('pc-exec', '--output', 'job', '-w', '2s')
+            if b'"out' in got.stdout:
+                break
+
+    def command(self):
+        return ['pc-exec', '--output', 'job', '-w', '2s']
+
+    def check(self, done, fault):
+        if done.status == 0 and (b'"out' not in done.out or
+                                 b'"running":true' not in done.out):
+            return f'exits 0 with {done.out!r}'
+        return None
+
+    def again(self):
+        wrong = super().again()
+        self.sh('pc-exec', '--kill', 'job', '-t', '1s')
+        return wrong
 
 
 class ExecKill(Exec):
@@ -1474,7 +1505,8 @@ SCENARIOS = [FilePut, FilePutNew, FilePutSync, FilePutDeep, FileGet,
              DrainFailRespond, DrainSweep, DrainPeek, DrainStatus,
              DrainFollow, Respond, RespondSync, RespondOne, Allow,
              AllowCheck, AllowPrint, Forward, Lock, LockNoInherit, LockDir,
-             LockStatus, Exec, ExecLines, ExecDetach, ExecOutput, ExecKill,
+             LockStatus, Exec, ExecLines, ExecDetach, ExecOutput,
+             ExecOutputRunning, ExecKill,
              ExecBecome, ExecProbe, Serve, ServeCommand, ServeDaemon,
              ServeStop, ServeStatus]
 
