@@ -25,7 +25,6 @@ struct child {
  */
 int child_fork(struct child *c, void (*run)(void *), void *arg);
 
-/* Lets it begin. */
 /* Lets it run: 0, or -1 with errno, and it ends with 111. */
 int child_start(struct child *c);
 

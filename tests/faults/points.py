@@ -22,8 +22,8 @@ import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-AT = os.path.join(os.path.dirname(os.path.dirname(HERE)), 'build', 'faults',
-                  'at')
+TOP = os.path.dirname(os.path.dirname(HERE))
+AT = os.path.join(TOP, 'build', 'faults', 'at')
 MARK = 'PC_FAULTS_TOP'
 LIMIT = 12              # seconds that a scenario may take
 O_CREAT = os.O_CREAT

@@ -19,6 +19,8 @@ import threading
 import time
 
 import points
+import tarsync
+from tarsync import tree
 from points import LIMIT, Scenario
 
 UNSAFE = 'POST'
@@ -1498,6 +1500,249 @@ class ServeStatus(ServeStop):
         return wrong
 
 
+# --- pc-tarsync --------------------------------------------------------------
+
+def of_tarsync(kind):
+    """One of tarsync.py's: the tree is the old or the new one."""
+
+    class Tarsync(Scenario):
+        tool = 'pc-tarsync'
+
+        def prepare(self):
+            self.that = kind(self.top + '/t')
+            self.env['XDG_STATE_HOME'] = self.that.top + '/state'
+            self.that.start()
+            self.that.before = self.that.state()
+            self.that.run()
+            self.that.after = self.that.state()
+
+        @property
+        def stdin(self):
+            return self.that.archive
+
+        def start(self):
+            self.that.start()
+
+        def command(self):
+            return self.that.command()
+
+        def check(self, done, fault):
+            that = self.that
+            if that.check_versions():
+                return f'lost {that.check_versions()}'
+            if done.status == 0 and that.state() != that.after:
+                return 'exits 0, and is not new: ' + '; '.join(
+                    tree.differences(that.after, that.state())[:3])
+            return None
+
+        def again(self):
+            that = self.that
+            done = that.recover()
+            if done.returncode != 0:
+                return f'recover: {done.returncode} {done.stderr!r}'
+            if not that.good(that.state()):
+                return 'neither old nor new: ' + '; '.join(
+                    tree.differences(that.after, that.state())[:5])
+            if that.check_versions():
+                return f'recover lost {that.check_versions()}'
+            done = that.run()
+            if done.returncode != 0:
+                return f'the next one: {done.returncode} {done.stderr!r}'
+            return self.check(points.Done(0, b'', b'', None, False), None)
+
+        def left(self):
+            return sorted(self.that.left())
+
+    Tarsync.__name__ = kind.__name__
+    Tarsync.__doc__ = kind.__doc__
+    return Tarsync
+
+
+class Pack(Scenario):
+    """An archive is whole, or its end is missing and the status says so."""
+    tool = 'pc-tarsync'
+    more = ()
+
+    def prepare(self):
+        put_tree(self.top + '/W')
+        self.after = tree.describe(self.top + '/W')
+
+    def command(self):
+        return ['pc-tarsync', 'pack', '-C', self.top + '/W', *self.more]
+
+    def start(self):
+        for name in 'm', 'm.cache':
+            if os.path.exists(f'{self.top}/{name}'):
+                os.unlink(f'{self.top}/{name}')
+
+    def check(self, done, fault):
+        renew(self.top + '/T')
+        got = self.sh('pc-tarsync', 'unpack', '-C', self.top + '/T',
+                      stdin=done.out)
+        if done.status == 0 and (got.returncode != 0 or tree.describe(
+                self.top + '/T') != self.after):
+            return f'exits 0, and is not whole: {got.stderr!r}'
+        # An archive that is whole is no lie, whatever comes after it.
+        if got.returncode == 0 and tree.describe(
+                self.top + '/T') != self.after:
+            return 'taken for whole, and is not'
+        return None
+
+
+class PackZip(Pack):
+    more = ('-z',)
+
+
+class PackManifest(Pack):
+    """The manifest is whole or absent."""
+
+    def command(self):
+        return super().command() + ['--manifest', self.top + '/m']
+
+    def check(self, done, fault):
+        have = read(self.top + '/m')
+        if done.status == 0 and have is None:
+            return 'exits 0 without a manifest'
+        if have is not None:
+            got = self.sh('pc-tarsync', 'pack', '-C', self.top + '/W',
+                          '--since', self.top + '/m')
+            if got.returncode != 0:
+                return f'half a manifest: {got.stderr!r}'
+        return super().check(done, fault)
+
+
+class Snapshot(Scenario):
+    tool = 'pc-tarsync'
+
+    def prepare(self):
+        put_tree(self.top + '/W')
+        self.whole = None
+
+    def start(self):
+        renew(self.top + '/S')
+
+    def command(self):
+        return ['pc-tarsync', 'snapshot', '-C', self.top + '/W', '-o',
+                self.top + '/S/m']
+
+    def check(self, done, fault):
+        have = read(self.top + '/S/m')
+        if self.whole is None:
+            self.whole = have
+        if have not in (None, self.whole):
+            return 'half a manifest'
+        if done.status == 0 and have is None:
+            return 'exits 0, and it is not there'
+        return None
+
+    def left(self):
+        return [n for n in os.listdir(self.top + '/S')
+                if n not in ('m', 'm.cache')]
+
+
+def put_tree(at):
+    for name, data in (('a/b', OLD), ('a/c/d', NEW), ('e', b'')):
+        os.makedirs(os.path.dirname(f'{at}/{name}'), exist_ok=True)
+        put(f'{at}/{name}', data)
+    os.symlink('a/b', at + '/link')
+    os.mkdir(at + '/empty')
+
+
+# --- pc-run ------------------------------------------------------------------
+
+AGENT = r"""
+echo theirs >"$PC_WORKSPACE/theirs"
+url=${PAPERCLIP_API_URL#http://}
+exec 3<>"/dev/tcp/${url%:*}/${url#*:}" || exit 9
+printf 'POST /api/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n' \
+    "$PAPERCLIP_API_KEY" >&3
+printf 'Content-Type: application/json\r\nContent-Length: 2\r\n' >&3
+printf 'Connection: close\r\n\r\n{}' >&3
+cat <&3 | grep -ai '^HTTP\|bridge-outcome'
+"""
+
+
+class Run(Scenario):
+    """An agent that calls once and changes a file, on a channel that is none.
+
+    Only pc-run's own calls: the other tools have theirs above."""
+    tool = 'pc-run'
+    statuses = {0, 1, 100, 111}
+    processes = {'0'}
+    limit = 40
+
+    def prepare(self):
+        self.api = Api()
+        self.serial = 0
+        static = os.path.join(points.TOP, 'bin', 'static', 'pc-tools')
+        put(self.top + '/rules', b'GET /api/:x\nPOST /api/:x\n')
+        self.config = {'channel': {'argv': ['env']},
+                       'tools': {'local': static},
+                       'state': self.top + '/state',
+                       'workspace': {'local': self.top + '/W',
+                                     'remote': self.top + '/R'}}
+
+    def start(self):
+        for name in 'W', 'R', 'state':
+            renew(f'{self.top}/{name}')
+        put(self.top + '/W/mine', OLD)
+        self.serial += 1
+        self.config['api'] = {
+            'url': f'http://127.0.0.1:{self.api.server_address[1]}'
+                   f'/r{self.serial}', 'rules': self.top + '/rules'}
+        put(self.top + '/run.json', json.dumps(self.config).encode())
+
+    def command(self):
+        return ['pc-run', '-c', self.top + '/run.json', '--', 'bash', '-c',
+                AGENT]
+
+    def check(self, done, fault):
+        seen = self.api.seen.get(f'/r{self.serial}/api/x', 0)
+        told = done.out.decode(errors='replace')
+        if seen > (2 if fault is None and self.before else 1) or \
+                told.count('HTTP/1.1 200') > 1:
+            return f'carried out {seen} times'
+        if '200' in told and not seen:
+            return f'an answer of nobody: {told!r}'
+        if 'not-started' in told and seen > self.before:
+            return f'a false not-started: {told!r}'
+        self.before = seen
+        if read(self.top + '/W/mine') != OLD:
+            return "the host's file is lost"
+        if done.status == 0 and read(self.top + '/W/theirs') != b'theirs\n':
+            return 'exits 0, and the change did not come back'
+        if done.status == 0 and fault is None and '200' not in told:
+            return f'without a fault: {told!r}'
+        return None
+
+    before = 0
+
+    def again(self):
+        wrong = super().again()
+        self.before = 0
+        return wrong
+
+    def left(self):
+        left = [n for n in os.listdir(self.top + '/W')
+                if n not in ('mine', 'theirs', '.paperclip-runtime')]
+        return left
+
+
+class RunDry(Run):
+    """Says what it would do."""
+
+    def command(self):
+        return ['pc-run', '-c', self.top + '/run.json', '--dry-run', '--',
+                'true']
+
+    def check(self, done, fault):
+        if os.listdir(self.top + '/R'):
+            return 'did something'
+        if done.status == 0 and b'env' not in done.out:
+            return f'exits 0 with {done.out!r}'
+        return None
+
+
 SCENARIOS = [FilePut, FilePutNew, FilePutSync, FilePutDeep, FileGet,
              FileSha256, FileList, FileMkdir, FileRename, FileRemove,
              Enqueue, EnqueueGet, EnqueueFile, EnqueueAlone, EnqueueNoWait,
@@ -1508,7 +1753,11 @@ SCENARIOS = [FilePut, FilePutNew, FilePutSync, FilePutDeep, FileGet,
              LockStatus, Exec, ExecLines, ExecDetach, ExecOutput,
              ExecOutputRunning, ExecKill,
              ExecBecome, ExecProbe, Serve, ServeCommand, ServeDaemon,
-             ServeStop, ServeStatus]
+             ServeStop, ServeStatus, *map(of_tarsync, (
+                 tarsync.Overlay, tarsync.Clean, tarsync.CleanEntries,
+                 tarsync.Delta, tarsync.Again, tarsync.Recover,
+                 tarsync.Mirror, tarsync.Merge, tarsync.MergeGit)),
+             Pack, PackZip, PackManifest, Snapshot, RunDry, Run]
 
 
 def main():
