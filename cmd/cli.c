@@ -120,14 +120,17 @@ cli_fail_errno(const char *object)
 	    object, strerror(error));
 }
 
-/* An object as a string; a NUL in it ends it, which no path has. */
+/*
+ * An object as a string; a NUL in it ends it, which no path has.  Without
+ * memory for it, that is what is said.
+ */
 static const char *
 object_text(struct fault *f)
 {
-	if (f->object.len == 0)
+	if (f->object.len == 0 && !f->object.failed)
 		return NULL;
 	buf_add_char(&f->object, '\0');
-	return buf_failed(&f->object) ? NULL : f->object.data;
+	return buf_failed(&f->object) ? "memory" : f->object.data;
 }
 
 _Noreturn void

@@ -224,7 +224,7 @@ static uint64_t
 print_lines(struct asking *a)
 {
 	uint64_t offset = a->o->offset;
-	size_t room = a->o->max_bytes, got = 0;
+	size_t room = a->o->max_bytes;
 	struct buf text = { 0 };
 	char *p, *end;
 	ssize_t n;
@@ -235,20 +235,14 @@ print_lines(struct asking *a)
 		room = (size_t)((uint64_t)a->size - offset);
 	if ((p = buf_reserve(&text, room)) == NULL)
 		cli_fail_errno(a->o->id);
-	do {
-		n = pread(a->file, p + got, room - got,
-		    (off_t)(offset + got));
-		if (n > 0)
-			got += (size_t)n;
-	} while ((n > 0 && got < room) || (n == -1 && errno == EINTR));
-	if (n == -1)
+	if ((n = io_pread_full(a->file, p, room, (off_t)offset)) == -1)
 		cli_fail_errno(a->o->id);
-	if ((end = memrchr(p, '\n', got)) != NULL) {
+	if ((end = memrchr(p, '\n', (size_t)n)) != NULL) {
 		cli_out((struct span){ p, (size_t)(end + 1 - p) });
 		offset += (uint64_t)(end + 1 - p);
-	} else if (got == a->o->max_bytes) {
+	} else if ((uint64_t)n == a->o->max_bytes) {
 		/* No line of ours: others of its user can write there. */
-		offset += got;
+		offset += (uint64_t)n;
 	}
 	buf_free(&text);
 	return offset;

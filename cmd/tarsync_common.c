@@ -49,8 +49,11 @@ tarsync_manifest(const char *path)
 	struct manifest *m;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (fd == -1)
+	if (fd == -1 && (errno == ENOENT || errno == EACCES ||
+	    errno == EPERM))
 		cli_fail(EXIT_NEVER, path, strerror(errno));
+	if (fd == -1)
+		cli_fail_errno(path);
 	if ((m = manifest_open(fd, path, &f)) == NULL)
 		tarsync_fail(&f);
 	return m;

@@ -37,17 +37,11 @@ static int
 read_number(int fd, uint64_t *number)
 {
 	char text[NUMBER_LEN + 1];
-	size_t len = 0;
-	ssize_t n;
+	ssize_t n = io_pread_full(fd, text, NUMBER_LEN, 0);
 
-	do {
-		n = pread(fd, text + len, NUMBER_LEN - len, (off_t)len);
-		if (n > 0)
-			len += (size_t)n;
-	} while ((n > 0 && len < NUMBER_LEN) || (n == -1 && errno == EINTR));
 	if (n == -1)
 		return -1;
-	text[len] = '\0';
+	text[n] = '\0';
 	if (units_parse_number(text, UINT64_MAX, number) == -1)
 		*number = 0;
 	return 0;
