@@ -252,9 +252,11 @@ faults:
 	PATH="$$PWD/bin:$$PATH" tests/faults/run.py --self-test
 	PATH="$$PWD/bin:$$PATH" tests/faults/lock.py --rounds $(ROUNDS)
 	PATH="$$PWD/bin:$$PATH" tests/faults/lock.py --self-test
+	PATH="$$PWD/bin:$$PATH" tests/faults/tools.py \
+	    --every $(if $(filter 500,$(ROUNDS)),1,40)
+	PATH="$$PWD/bin:$$PATH" tests/faults/tools.py --self-test
 	PATH="$$PWD/bin:$$PATH" tests/faults/tarsync.py \
-	    --every $(if $(filter 500,$(ROUNDS)),1,5) --rounds $$((2 * $(ROUNDS)))
-	PATH="$$PWD/bin:$$PATH" tests/faults/tarsync.py --self-test
+	    --rounds $$((2 * $(ROUNDS)))
 	d=$$(mktemp -d) && PATH="$$PWD/bin:$$PATH" tests/merge_cases.py \
 	    random "$$d" "$$(date +%s)" $$((4 * $(ROUNDS))); r=$$?; \
 	    rm -rf "$$d"; exit $$r

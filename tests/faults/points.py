@@ -166,8 +166,8 @@ def left_processes(top):
 
 def short_path():
     """Ours first; each folder more is a call more for every exec."""
-    ours = [d for d in os.environ['PATH'].split(':')
-            if os.path.exists(d + '/pc-run') or os.path.exists(d + '/pc-file')]
+    ours = [d for d in os.environ['PATH'].split(':') if os.path.isdir(d)
+            and any(n.startswith('pc-') for n in os.listdir(d))]
     return ':'.join(dict.fromkeys(ours + ['/usr/bin', '/bin', '/usr/sbin']))
 
 

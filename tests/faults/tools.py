@@ -465,6 +465,13 @@ class EnqueueNoWait(Queue):
         return super().again()
 
 
+class EnqueueSync(EnqueueNoWait):
+    """The disk is to say that it is there."""
+
+    def command(self):
+        return super().command() + ['--sync']
+
+
 class EnqueueCollect(Queue):
     """Comes back for an answer: it is got once, or still there."""
     tool = 'pc-enqueue'
@@ -551,6 +558,46 @@ class DrainBatch(Queue):
                  if sum(r['id'] == i and 'method' in r
                         for r in self.seen) > 1]
         return f'{twice} twice' if twice else None
+
+
+class DrainEpoch(DrainBatch):
+    """An older drain claims nothing, whatever can be read."""
+    more = ('--no-wait', '--epoch', '7')
+    statuses = {0, 1, 111}
+
+    def start(self):
+        super().start()
+        put(self.queue + '/epoch', b'%020d\n' % 5)
+
+    def check(self, done, fault):
+        text = read(self.queue + '/epoch')
+        if text not in (b'%020d\n' % 5, b'%020d\n' % 7) and \
+                fault != 'KILL':
+            return f'the epoch is {text!r}'
+        return super().check(done, fault)
+
+
+class DrainOld(DrainBatch):
+    more = ('--no-wait', '--epoch', '7')
+    statuses = {1, 111}
+    again_status = 1
+
+    def start(self):
+        super().start()
+        put(self.queue + '/epoch', b'%020d\n' % 9)
+
+    def check(self, done, fault):
+        if read(self.queue + '/epoch') != b'%020d\n' % 9:
+            return f'the epoch goes back: {read(self.queue + "/epoch")!r}'
+        if self.entries('requests') != set(self.ids):
+            return 'a drain that is too old claims'
+        return None
+
+    def again(self):
+        return Scenario.again(self)
+
+    def left(self):
+        return []
 
 
 class DrainRecover(DrainBatch):
@@ -1746,7 +1793,8 @@ class RunDry(Run):
 SCENARIOS = [FilePut, FilePutNew, FilePutSync, FilePutDeep, FileGet,
              FileSha256, FileList, FileMkdir, FileRename, FileRemove,
              Enqueue, EnqueueGet, EnqueueFile, EnqueueAlone, EnqueueNoWait,
-             EnqueueCollect, DrainBatch, DrainRecover, DrainFail,
+             EnqueueSync, EnqueueCollect, DrainBatch,
+             DrainEpoch, DrainOld, DrainRecover, DrainFail,
              DrainFailRespond, DrainSweep, DrainPeek, DrainStatus,
              DrainFollow, Respond, RespondSync, RespondOne, Allow,
              AllowCheck, AllowPrint, Forward, Lock, LockNoInherit, LockDir,
@@ -1760,6 +1808,104 @@ SCENARIOS = [FilePut, FilePutNew, FilePutSync, FilePutDeep, FileGet,
              Pack, PackZip, PackManifest, Snapshot, RunDry, Run]
 
 
+# --- broken on purpose -------------------------------------------------------
+
+MUTANTS = {
+    # What is there is written over, not replaced.
+    'pc-file': (FilePut, r"""
+data = sys.stdin.buffer.read()
+with open(sys.argv[-1], 'wb') as f:
+    for at in range(0, len(data), 65536):
+        f.write(data[at:at + 65536])
+        f.flush()
+print('{"uploaded":true}')
+""", 'neither old nor new'),
+    # A report before it is true, and for ever.
+    'pc-respond': (Respond, r"""
+for text in sys.stdin:
+    record = json.loads(text)
+    name = record['id'] + '.json'
+    queue = sys.argv[2]
+    try:
+        with open(f'{queue}/responses/{name}.tmp', 'w') as f:
+            f.write(text)
+        os.rename(f'{queue}/responses/{name}.tmp',
+                  f'{queue}/responses/{name}')
+        for folder in 'requests', 'claimed':
+            if os.path.exists(f'{queue}/{folder}/{name}'):
+                os.unlink(f'{queue}/{folder}/{name}')
+    except OSError:
+        pass
+    print(json.dumps({'id': record['id'], 'wrote': True, 'reason': ''}))
+""", 'and it is not there'),
+    # A tar that works in place.
+    'pc-tarsync': (tarsync.Overlay, r"""
+if sys.argv[1] == 'unpack':
+    with tarfile.open(fileobj=sys.stdin.buffer, mode='r|') as archive:
+        for member in archive:
+            path = sys.argv[3] + '/' + member.name
+            if member.isdir():
+                os.makedirs(path, exist_ok=True)
+            elif member.isreg():
+                with open(path, 'wb') as f:
+                    f.write(archive.extractfile(member).read())
+elif sys.argv[1] != 'recover':
+    os.execv(%(real)r, ['pc-tarsync'] + sys.argv[1:])
+""", 'neither old nor new'),
+}
+MUTANT = """#!%(python)s
+import json, os, sys, tarfile
+open('/dev/null').close()
+"""
+
+
+class InPlace(tarsync.Overlay):
+    """Without what such a tar cannot do."""
+
+    def old_tree(self, at):
+        tarsync.put(at + '/a/changed', 'old\n')
+        tarsync.put(at + '/kept', 'old\n')
+
+    def new_tree(self, at):
+        tarsync.put(at + '/a/changed', 'new\n')
+        tarsync.put(at + '/a/added', 'new\n')
+        tarsync.put(at + '/kept', 'old\n')
+
+    def state(self):
+        """Contents; it does not do modes and times."""
+        return {os.path.relpath(os.path.join(where, n), self.top + '/T'):
+                (read(os.path.join(where, n)),)
+                for where, _, names in os.walk(self.top + '/T')
+                for n in names if '.paperclip-runtime' not in where}
+
+
+def self_test(top):
+    """Each must be found out, and for what is wrong with it."""
+    missed = 0
+    for tool, (kind, text, word) in MUTANTS.items():
+        here = f'{top}/{tool}'
+        os.mkdir(here)
+        words = {'python': sys.executable, 'real': shutil.which(tool)}
+        with open(f'{here}/{tool}', 'w', encoding='ascii') as f:
+            f.write((MUTANT + text) % words)
+        os.chmod(f'{here}/{tool}', 0o755)
+        path = os.environ['PATH']
+        os.environ['PATH'] = here + ':' + path
+        if kind is tarsync.Overlay:
+            kind = of_tarsync(InPlace)
+        try:
+            result = points.try_all(
+                kind, here + '/runs', 1, 2, r'/(write|rename|unlink|openat)/'
+                r'\d+ (KILL|ENOSPC|EIO)$', say=lambda text: None)
+        finally:
+            os.environ['PATH'] = path
+        found = sum(word in wrong for wrong in result.wrong)
+        print(f'{tool}: {"found out" if found else "NOT found out"}, at '
+              f'{found} of {result.tried} points')
+        missed += not found
+    return 1 if missed else 0
+
+
 def main():
     args = argparse.ArgumentParser()
     args.add_argument('--every', type=int, default=1)
@@ -1768,6 +1914,9 @@ def main():
     args.add_argument('--workers', type=int, default=3)
     args.add_argument('--self-test', action='store_true')
     args = args.parse_args()
+    if args.self_test:
+        with tempfile.TemporaryDirectory(dir=os.environ.get('TMPDIR')) as top:
+            return self_test(top)
     names = args.only.split(',') if args.only else None
     tools, tried, missed, wrong = {}, 0, 0, 0
     with tempfile.TemporaryDirectory(dir=os.environ.get('TMPDIR')) as top:
