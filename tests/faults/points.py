@@ -171,6 +171,13 @@ def short_path():
     return ':'.join(dict.fromkeys(ours + ['/usr/bin', '/bin', '/usr/sbin']))
 
 
+def is_sanitized(tool):
+    """Then memory is the sanitizer's, which does without none of it."""
+    path = shutil.which(tool)
+    with open(path, 'rb') as f:
+        return b'__asan_init' in f.read()
+
+
 class Scenario:
     """One call of a tool, made anew for each run.  Work is in self.top."""
     tool = None         # for its messages
@@ -191,6 +198,7 @@ class Scenario:
                     'PC_EXEC_DIR': top + '/exec', 'TMPDIR': top,
                     'PC_API_TOKEN': 'token',
                     'PAPERCLIP_BRIDGE_TOKEN': 'token'}
+        self.env.setdefault('ASAN_OPTIONS', 'detect_leaks=0')
         self.prepare()
 
     def prepare(self):
@@ -361,12 +369,15 @@ def points(kind, top):
         found.append([c for c in done.log.calls
                       if not scenario.processes
                       or c.process in scenario.processes])
+    no_memory = is_sanitized(scenario.tool)
     # What is not always called cannot be counted on.
     steady = {c[:3] for c in found[0]}
     for calls in found:
         steady &= {c[:3] for c in calls}
     return [(c, f) for c in found[1] if c[:3] in steady
             for f in faults_at(c)
+            if not no_memory or c.name not in ('brk', 'mmap', 'mremap')
+            and f != 'ENOMEM+'
             if not scenario.kinds or f in scenario.kinds
             if not scenario.unreal or not re.search(
                 scenario.unreal, f'{c.process}/{c.name}/{c.number} {f}')]
