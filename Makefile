@@ -161,6 +161,7 @@ $(ARMROOT)/.complete: cmd/static/arm64-root.sh
 	    nettle-dev libjsmn-dev
 	@touch $@
 
+FAULTS   = build/faults/at build/faults/step
 BENCH    = build/bench/api build/bench/limits build/bench/load
 
 # Clients, servers and limits for tests and benchmarks.
@@ -174,8 +175,8 @@ $(BENCH): build/release/libpc.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
 	    $(LDLIBS)
 
-# What the lock's torture runs under the lock.
-build/faults/step: tests/faults/step.c Makefile
+# What the lock's torture runs under the lock; what stops at a system call.
+build/faults/%: tests/faults/%.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) -o $@ $<
 
@@ -245,8 +246,7 @@ lint:
 PROVE    = prove -j$(JOBS) -f -o -e bats
 check:
 	tests/packages.sh $(CHECKPKG)
-	$(MAKE) -j$(JOBS) all san static $(UNIT) $(SANUNIT) $(BENCH) \
-	    build/faults/step
+	$(MAKE) -j$(JOBS) all san static $(UNIT) $(SANUNIT) $(BENCH) $(FAULTS)
 	$(MAKE) lint
 	$(SANOPT) PATH="$$PWD/build/san:$$PATH" $(PROVE) $(BATS)
 	PATH="$$PWD/bin:$$PATH" $(PROVE) tests/project.bats
@@ -259,7 +259,7 @@ bench:
 
 faults:
 	tests/packages.sh $(CHECKPKG)
-	$(MAKE) -s all $(BENCH) build/faults/step
+	$(MAKE) -s all $(BENCH) $(FAULTS)
 	PATH="$$PWD/bin:$$PATH" tests/faults/pipeline.py --rounds $(ROUNDS)
 	PATH="$$PWD/bin:$$PATH" tests/faults/pipeline.py --self-test
 	$(MAKE) -s static
@@ -268,9 +268,11 @@ faults:
 	PATH="$$PWD/bin:$$PATH" tests/faults/run.py --self-test
 	PATH="$$PWD/bin:$$PATH" tests/faults/lock.py --rounds $(ROUNDS)
 	PATH="$$PWD/bin:$$PATH" tests/faults/lock.py --self-test
+	PATH="$$PWD/bin:$$PATH" tests/faults/tools.py \
+	    --every $(if $(filter 500,$(ROUNDS)),1,40)
+	PATH="$$PWD/bin:$$PATH" tests/faults/tools.py --self-test
 	PATH="$$PWD/bin:$$PATH" tests/faults/tarsync.py \
-	    --every $(if $(filter 500,$(ROUNDS)),1,5) --rounds $$((2 * $(ROUNDS)))
-	PATH="$$PWD/bin:$$PATH" tests/faults/tarsync.py --self-test
+	    --rounds $$((2 * $(ROUNDS)))
 	d=$$(mktemp -d) && PATH="$$PWD/bin:$$PATH" tests/merge_cases.py \
 	    random "$$d" "$$(date +%s)" $$((4 * $(ROUNDS))); r=$$?; \
 	    rm -rf "$$d"; exit $$r

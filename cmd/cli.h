@@ -35,6 +35,9 @@ void cli_name(const char *name, const char *text);
 
 _Noreturn void cli_fail(int status, const char *object, const char *reason);
 
+/* For want of memory. */
+_Noreturn void cli_fail_memory(int status);
+
 /* The same with strerror(errno); 111, except 100 for what stays wrong. */
 _Noreturn void cli_fail_errno(const char *object);
 
@@ -87,5 +90,8 @@ int cli_make_folders(char *path, mode_t mode);
 
 /* All of it to stdout, or exit 111 (the reader has gone, the disk is full). */
 void cli_out(struct span data);
+
+/* The same, and exit 111 when the buffer is not whole. */
+void cli_out_buf(const struct buf *data);
 
 #endif

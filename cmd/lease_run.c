@@ -254,7 +254,8 @@ run_command(struct running *r)
 		return 128 + stopped;
 	}
 	lease_report_keep(&r->report);
-	child_start(&r->child);
+	if (child_start(&r->child) == -1)
+		cli_warn(r->a->command[0], strerror(errno));
 	status = attend(r);
 	child_reap(&r->child);
 	return status;

@@ -281,9 +281,7 @@ show_identity(const struct runconfig *c)
 	struct buf line = { .data = NULL };
 
 	runconfig_put_identity(&line, c);
-	if (buf_failed(&line))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
-	cli_out(buf_span(&line));
+	cli_out_buf(&line);
 	return EXIT_YES;
 }
 
@@ -353,7 +351,7 @@ open_state(const struct runconfig *c, bool dry)
 	buf_add(&path, hex, 32);
 	buf_add_char(&path, '\0');
 	if (buf_failed(&key) || buf_failed(&path))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+		cli_fail_memory(EXIT_LATER);
 	buf_free(&key);
 	if (dry)
 		return path.data;

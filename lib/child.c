@@ -60,7 +60,7 @@ child_fork(struct child *c, void (*run)(void *), void *arg)
 	if (c->pid == 0) {
 		close(ends[1]);
 		if (io_read_full(ends[0], &byte, 1) != 1)
-			_exit(0);
+			_exit(111);
 		close(ends[0]);
 		restore_signals(c);
 		run(arg);
@@ -77,11 +77,13 @@ child_fork(struct child *c, void (*run)(void *), void *arg)
 	return -1;
 }
 
-void
+int
 child_start(struct child *c)
 {
-	(void)io_write_all(c->start, "", 1);
-	close(c->start);
+	int result = io_write_all(c->start, "", 1);
+
+	io_close(c->start);
+	return result;
 }
 
 void

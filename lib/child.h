@@ -27,8 +27,8 @@ struct child {
  */
 int child_fork(struct child *c, void (*run)(void *), void *arg);
 
-/* Lets it begin. */
-void child_start(struct child *c);
+/* Lets it run: 0, or -1 with errno, and it ends with 111. */
+int child_start(struct child *c);
 
 /* Instead: it ends without having begun, and signals are as before. */
 void child_abandon(struct child *c);

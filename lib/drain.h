@@ -47,6 +47,7 @@ struct drain {
 	struct idmap open;	/* our claims that may still be there */
 	struct record record;
 	struct buf file;
+	bool unread;		/* the last one's file could not be read */
 	int claim_error;	/* errno that claiming last failed with */
 	int lock;		/* shared while following; -1: none held */
 };
@@ -83,7 +84,10 @@ ssize_t drain_take_all(struct drain *d);
  */
 int drain_recover(struct drain *d, const struct idmap *except);
 
-/* Claims what is pending and answers 503; unsafe ones that were claimed, 504. */
+/*
+ * Claims what is pending and answers 503; unsafe ones that were claimed, 504.
+ * 0, or -1 with errno when that is not all of them: out has the others.
+ */
 int drain_fail(struct drain *d, const char *message);
 
 /* n more bytes of out have been written. */

@@ -35,6 +35,18 @@ name_of(const char *id)
 	return name;
 }
 
+/* openat(2), which a file system over a network may interrupt. */
+static int
+open_at(int dir, const char *name, int flags, mode_t mode)
+{
+	int fd;
+
+	do
+		fd = openat(dir, name, flags | O_CLOEXEC, mode);
+	while (fd == -1 && errno == EINTR);
+	return fd;
+}
+
 static mode_t
 directory_mode(int flags)
 {
@@ -88,14 +100,14 @@ open_folder(const struct queue *q, int root, enum queue_folder which)
 {
 	const char *name = folder_names[which];
 	struct stat st, root_st;
-	int fd, mode = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	int fd, flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 
-	fd = openat(root, name, mode);
+	fd = open_at(root, name, flags, 0);
 	if (fd == -1 && errno == ENOENT && !(q->flags & QUEUE_LOOK)) {
 		if (mkdirat(root, name, directory_mode(q->flags)) == -1 &&
 		    errno != EEXIST)
 			return -1;
-		fd = openat(root, name, mode);
+		fd = open_at(root, name, flags, 0);
 	}
 	if (fd == -1)
 		return -1;
@@ -130,7 +142,7 @@ queue_reopen(struct queue *q)
 	if ((q->flags & QUEUE_CREATE) &&
 	    make_path(q->dir, directory_mode(q->flags)) == -1)
 		return -1;
-	root = open(q->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	root = open_at(AT_FDCWD, q->dir, O_RDONLY | O_DIRECTORY, 0);
 	if (root == -1)
 		return -1;
 	for (i = 0; i < QUEUE_FOLDERS; i++) {
@@ -223,8 +235,8 @@ open_temporary(struct queue *q, int dir, char *tmp, size_t size)
 	for (tries = 0; tries < 100; tries++) {
 		snprintf(tmp, size, "%lx-%llx.tmp", (unsigned long)getpid(),
 		    (unsigned long long)q->serial++);
-		fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW |
-		    O_CLOEXEC, file_mode(q->flags));
+		fd = open_at(dir, tmp, O_WRONLY | O_CREAT | O_EXCL |
+		    O_NOFOLLOW, file_mode(q->flags));
 		if (fd != -1 || errno != EEXIST)
 			return fd;
 	}
@@ -361,8 +373,8 @@ queue_read(const struct queue *q, enum queue_folder where, const char *id,
 	int fd, result;
 
 	b->len = 0;
-	fd = openat(q->folder[where], name.text,
-	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	fd = open_at(q->folder[where], name.text,
+	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
 	if (fd == -1) {
 		if (errno == ELOOP || errno == ENXIO)
 			errno = ENOENT;
@@ -473,9 +485,12 @@ queue_collect(struct queue *q, const char *id, size_t max, struct buf *b)
 
 	if (queue_read(q, QUEUE_RESPONSES, id, max, b, &mtime) == -1)
 		error = errno;
-	/* Out of descriptors, say: it is still there for the next try. */
+	/*
+	 * Out of descriptors, say: it is still there for the next try.  A bad
+	 * disk does not even tell whether there is one.
+	 */
 	if (error == ENOENT || error == EMFILE || error == ENFILE ||
-	    error == ENOMEM) {
+	    error == ENOMEM || error == EIO) {
 		errno = error == ENOENT ? ENOENT : EAGAIN;
 		return -1;
 	}
@@ -509,17 +524,16 @@ take_id(char *name)
 
 /* Calls visit for every plausible entry of a folder until it returns false. */
 static int
-walk(const struct queue *q, enum queue_folder where,
-    bool (*visit)(void *ctx, int dir, char *name), void *ctx)
+walk(int folder, bool (*visit)(void *ctx, int dir, char *name), void *ctx)
 {
 	struct dirent *entry;
 	DIR *dir;
 	int fd, saved;
 
-	if (q->folder[where] == -1)
+	if (folder == -1)
 		return 0;
 	/* A stream of its own: dup() would share the offset. */
-	fd = openat(q->folder[where], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open_at(folder, ".", O_RDONLY | O_DIRECTORY, 0);
 	if (fd == -1)
 		return -1;
 	if ((dir = fdopendir(fd)) == NULL) {
@@ -558,7 +572,7 @@ queue_each(const struct queue *q, enum queue_folder where,
 {
 	struct id_visit v = { each, ctx };
 
-	return walk(q, where, visit_id, &v);
+	return walk(q->folder[where], visit_id, &v);
 }
 
 struct temporary_visit {
@@ -589,7 +603,9 @@ queue_remove_temporaries(struct queue *q, int64_t before_ms)
 	int i;
 
 	for (i = 0; i < QUEUE_FOLDERS; i++)
-		(void)walk(q, (enum queue_folder)i, visit_temporary, &v);
+		(void)walk(q->folder[i], visit_temporary, &v);
+	/* Of server.pid and ready.json. */
+	(void)walk(q->root, visit_temporary, &v);
 	return v.removed;
 }
 
@@ -599,14 +615,16 @@ queue_open_file(const struct queue *q, const char *name, int flags)
 	struct stat st;
 	int fd;
 
-	fd = openat(q->root, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY |
-	    O_CLOEXEC, file_mode(q->flags));
+	fd = open_at(q->root, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
+	    file_mode(q->flags));
 	if (fd == -1)
 		return -1;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		return fd;
+	if (fstat(fd, &st) == 0) {
+		if (S_ISREG(st.st_mode))
+			return fd;
+		errno = EINVAL;
+	}
 	io_close(fd);
-	errno = EINVAL;
 	return -1;
 }
 

@@ -114,8 +114,8 @@ const char *queue_delivery_reason(enum queue_delivery d);
 
 /*
  * Reads the response, at most max bytes, and removes all that is left of the
- * request.  -1 with ENOENT when there is none, EAGAIN when we lack descriptors
- * or memory to read it now; with any other errno it was there, could not be
+ * request.  -1 with ENOENT when there is none, EAGAIN when it cannot
+ * be read now, for want of descriptors or memory, or a bad disk; with any other errno it was there, could not be
  * read, and has been removed all the same.
  */
 int queue_collect(struct queue *q, const char *id, size_t max,

@@ -63,3 +63,10 @@ put_request() {
 age() {
 	touch -d "@$(($(date +%s) - $2))" "$1"
 }
+
+# with_descriptors N COMMAND... - that can have N of them, and has three.
+with_descriptors() {
+	# shellcheck disable=SC2016
+	bash -c 'for fd in 3 4 5 6 7 8 9; do eval "exec $fd>&-"; done
+	    ulimit -n "$0" && exec "$@"' "$@"
+}

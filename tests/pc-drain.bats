@@ -568,3 +568,23 @@ put_vector() {
 	[ ! -e none ]
 	run -100 pc-drain -q q --echo
 }
+
+@test "pc-drain: a folder that cannot be read is not an empty one" {
+	mkdir q
+	id=$(pc-enqueue -q q --no-wait GET /x)
+	run --separate-stderr -111 with_descriptors 8 pc-drain -q q --no-wait
+	[ "$stderr" = "pc-drain: q: Too many open files" ]
+	run -111 with_descriptors 7 pc-drain -q q --sweep
+	[[ $output == "pc-drain: q: Too many open files" ]]
+	[ -e "q/requests/$id.json" ]
+}
+
+@test "pc-drain: an epoch that cannot be read does not go back" {
+	mkdir q
+	run -1 pc-drain -q q --no-wait --epoch 9
+	pc-enqueue -q q --no-wait GET /x
+	run -111 "$BATS_TEST_DIRNAME/../build/faults/at" log 0/pread64/1 EIO \
+	    pc-drain -q q --no-wait --epoch 7
+	[ "$output" = "pc-drain: q: Input/output error" ]
+	[ "$(cat q/epoch)" = 00000000000000000009 ]
+}

@@ -297,3 +297,10 @@ answer() {
 	[ "$(grep -c 'O_CREAT' trace)" -eq 1 ]
 	[ "$(sed -n '/inotify_init1/,$p' trace | wc -l)" -lt 40 ]
 }
+
+@test "pc-enqueue: --no-wait leaves nothing that nobody knows the id of" {
+	mkdir q
+	run --separate-stderr -111 bash -c 'pc-enqueue -q q --no-wait -d "{}" POST /x >/dev/full'
+	[ "$stderr" = "pc-enqueue: stdout: No space left on device" ]
+	[ -z "$(ls q/requests q/claimed | grep json)" ]
+}

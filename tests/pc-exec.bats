@@ -791,3 +791,14 @@ os.execvp(sys.argv[1], sys.argv[1:])' "$@" <r
 		: >pids
 	done
 }
+
+@test "pc-exec: output that comes in small reads is all of it" {
+	echo '{"argv":["sh","-c","echo one; echo two"],"id":"job"}' | pc-exec -C ids --detach
+	wait_until sh -c 'pc-exec -C ids --output job | grep -q "\"running\":false"'
+	pc-exec -C ids --output job >whole
+	for n in 1 2; do
+		"$BATS_TEST_DIRNAME/../build/faults/at" log "0/pread64/$n" short \
+		    pc-exec -C ids --output job | cmp - whole
+		grep -qx hit log
+	done
+}
