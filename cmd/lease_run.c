@@ -6,6 +6,7 @@
  * shortly before the deadline, and when this process is killed.
  */
 #include <sys/prctl.h>
+#include <sys/wait.h>
 
 #include <errno.h>
 #include <signal.h>
@@ -153,6 +154,21 @@ end_command(struct running *r)
 	return status;
 }
 
+/* What the command has left to us, and has ended. */
+static void
+reap_orphans(const struct running *r)
+{
+	siginfo_t end;
+
+	for (;;) {
+		end.si_pid = 0;
+		if (waitid(P_ALL, 0, &end, WEXITED | WNOHANG | WNOWAIT) ==
+		    -1 || end.si_pid == 0 || end.si_pid == r->child.pid)
+			return;
+		(void)waitpid(end.si_pid, NULL, WNOHANG);
+	}
+}
+
 static int
 attend(struct running *r)
 {
@@ -162,6 +178,7 @@ attend(struct running *r)
 	while (r->lost == NULL) {
 		if (child_wait_until(&r->child, next, &status))
 			return status;
+		reap_orphans(r);
 		next = renew(r);
 	}
 	cli_warn("lease lost", r->lost);

@@ -227,6 +227,12 @@ transition() {
 		    "$(field epoch)" --metadata '{"a":2,"d":[ ]}'
 		[ "$(field metadata | jq -c .)" = \
 		    '{"b":{"c":"x y"},"a":2,"d":[]}' ]
+		pc-lease renew "$id" --epoch "$(field epoch)" --expiry 1h \
+		    >/dev/null
+		run -0 --separate-stderr pc-lease renew "$id" --json \
+		    --epoch "$(field epoch)"
+		at() { date -d "$(field "$1")" +%s; }
+		[ $(($(at expiresAt) - $(at lastUsedAt))) -ge 3600 ]
 		pc-lease release "$id" >/dev/null
 		run -0 --separate-stderr pc-lease acquire box --json
 		[ "$(field id)" = "$id" ]
