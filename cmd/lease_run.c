@@ -111,6 +111,10 @@ renew(struct running *r)
 	int64_t began = clock_mono_ms(), next;
 	struct lease l;
 
+	/* A few answers that do not come must not take us past the deadline. */
+	if (r->a->store_wait == -1)
+		store_set_wait(r->x->s, greater(smaller(STORE_WAIT_MS,
+		    (r->good_until - r->grace - began) / 4), ANSWER_MIN_MS));
 	if (lease_renew(r->x->s, &r->x->caller, r->g.lease.id,
 	    r->g.lease.token, r->g.expiry_ms, NULL, &l, &m, &p) == 0) {
 		r->good_until = began + r->g.expiry_ms;
@@ -221,6 +225,8 @@ release(struct running *r, int status)
 		    status);
 	how.end = (struct lease_end){ .status = status == 0 ?
 	    LEASE_RELEASED : LEASE_FAILED, .failure = reason };
+	if (r->a->store_wait == -1)
+		store_set_wait(r->x->s, STORE_WAIT_MS);
 	if (lease_release_run(r->x->s, &r->x->caller, &how, &p) == -1)
 		cli_warn("release", problem_text(&p));
 	problem_clear(&p);
@@ -259,9 +265,6 @@ set_times(struct running *r)
 	    a->heartbeat, expiry / 4);
 	r->heartbeat = greater(r->heartbeat, 10);
 	r->good_until = r->g.since + expiry;
-	if (a->store_wait == -1)
-		store_set_wait(r->x->s, greater(smaller(STORE_WAIT_MS,
-		    expiry / 4), ANSWER_MIN_MS));
 }
 
 int

@@ -740,6 +740,27 @@ waits_in() {
 	[ "$(pc-lease list --json | jq -r .status)" = released ]
 }
 
+@test "pc-lease run: a server that hangs: COMMAND is ended before the deadline" {
+	use postgresql
+	rm -f begun
+	pc-lease run --expiry 4s -- sh -c 'echo >begun; exec sleep 100' \
+	    2>said 3>&- &
+	pids+=($!)
+	wait_until test -e begun
+	backend=$(query postgres "SELECT pid FROM pg_stat_activity WHERE
+	    datname = '$DATABASE'")
+	begun=$(date +%s%N)
+	# The one that answers, and the one that would start another.
+	kill -STOP "$backend" "$(<"$SERVER_HOME/pid")"
+	wait_until grep -q 'lease lost: it could not be renewed' said || :
+	took=$((($(date +%s%N) - begun) / 1000000))
+	kill -CONT "$backend" "$(<"$SERVER_HOME/pid")"
+	cat said
+	ended "${pids[-1]}" 111
+	echo "$took ms"
+	[ "$took" -lt 4000 ]
+}
+
 # --- many -------------------------------------------------------------------
 
 @test "pc-lease: 32 processes on one environment, killed at random: never two" {
