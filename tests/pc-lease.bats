@@ -665,6 +665,12 @@ waits_in() {
 	pids+=($!)
 	exec 7>hold
 	echo 'BEGIN; UPDATE pc_environments SET token = token;' >&7
+	is_held() {
+		[ "$(query postgres "SELECT count(*) FROM pg_stat_activity
+		    WHERE datname = '$DATABASE' AND
+		    state = 'idle in transaction'")" -eq 1 ]
+	}
+	wait_until is_held
 	pc-lease acquire box 2>said 3>&- 7>&- &
 	pids+=($!)
 	wait_until waits_in Lock
