@@ -66,7 +66,8 @@ STD      = -std=c11 $(WARNINGS) -MMD -MP -ffunction-sections
 LIBOBJ   = $(LIBSRC:%.c=build/release/%.o)
 SANOBJ   = $(LIBSRC:%.c=build/san/%.o)
 # What the sandbox has no use for, or has no static form, stays out of that file.
-LEASELIB = lib/activity.c lib/environment.c lib/lease_acquire.c \
+LEASELIB = lib/activity.c lib/environment.c lib/environment_config.c \
+	   lib/lease_acquire.c \
 	   lib/lease_clean.c lib/lease_ending.c lib/lease_release.c \
 	   lib/lease_renew.c lib/lease_row.c lib/lease_schema.c \
 	   lib/lease_state.c lib/lease_sweep.c lib/leasing.c lib/problem.c \

@@ -52,7 +52,7 @@ lease_do_renew(struct lease_session *x, const struct lease_args *a,
 		return problem_set(p, PROBLEM_INPUT, "usage",
 		    "renew: --epoch N, as acquire gave it");
 	result = lease_renew(x->s, &x->caller, a->operands[0],
-	    (int64_t)a->epoch, a->expiry == -1 ? 60000 : a->expiry,
+	    (int64_t)a->epoch, a->expiry == -1 ? 0 : a->expiry,
 	    a->metadata, &l, &m, p);
 	if (result == 0 && x->json)
 		lease_put_lease(out, &l, "", "");

@@ -6,6 +6,7 @@
  * shortly before the deadline, and when this process is killed.
  */
 #include <sys/prctl.h>
+#include <sys/wait.h>
 
 #include <errno.h>
 #include <signal.h>
@@ -113,6 +114,10 @@ renew(struct running *r, const char *metadata)
 	int64_t began = clock_mono_ms(), next;
 	struct lease l;
 
+	/* A few answers that do not come must not take us past the deadline. */
+	if (r->a->store_wait == -1)
+		store_set_wait(r->x->s, greater(smaller(STORE_WAIT_MS,
+		    (r->good_until - r->grace - began) / 4), ANSWER_MIN_MS));
 	if (lease_renew(r->x->s, &r->x->caller, r->g.lease.id,
 	    r->g.lease.token, r->g.expiry_ms, metadata, &l, &m, &p) == 0) {
 		r->good_until = began + r->g.expiry_ms;
@@ -172,6 +177,21 @@ take_report(struct running *r, int64_t next)
 	return next;
 }
 
+/* What the command has left to us, and has ended. */
+static void
+reap_orphans(const struct running *r)
+{
+	siginfo_t end;
+
+	for (;;) {
+		end.si_pid = 0;
+		if (waitid(P_ALL, 0, &end, WEXITED | WNOHANG | WNOWAIT) ==
+		    -1 || end.si_pid == 0 || end.si_pid == r->child.pid)
+			return;
+		(void)waitpid(end.si_pid, NULL, WNOHANG);
+	}
+}
+
 static int
 attend(struct running *r)
 {
@@ -181,6 +201,7 @@ attend(struct running *r)
 
 	while (r->lost == NULL && !ended) {
 		ended = child_wait_until(&r->child, next, &status);
+		reap_orphans(r);
 		next = take_report(r, next);
 		if (!ended && r->lost == NULL && clock_mono_ms() >= next)
 			next = renew(r, NULL);
@@ -232,6 +253,8 @@ release(struct running *r, int status)
 		buf_add_char(said, '\0');
 		how.end.failure = buf_failed(said) ? reason : said->data;
 	}
+	if (r->a->store_wait == -1)
+		store_set_wait(r->x->s, STORE_WAIT_MS);
 	if (lease_release_run(r->x->s, &r->x->caller, &how, &p) == -1)
 		cli_warn("release", problem_text(&p));
 	problem_clear(&p);
@@ -272,9 +295,6 @@ set_times(struct running *r)
 	    a->heartbeat, expiry / 4);
 	r->heartbeat = greater(r->heartbeat, 10);
 	r->good_until = r->g.since + expiry;
-	if (a->store_wait == -1)
-		store_set_wait(r->x->s, greater(smaller(STORE_WAIT_MS,
-		    expiry / 4), ANSWER_MIN_MS));
 }
 
 int

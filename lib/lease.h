@@ -73,7 +73,8 @@ enum lease_result lease_acquire_wait(struct store *s, const struct caller *c,
 /* --- while it is held ------------------------------------------------------- */
 
 /*
- * Moves the deadline; merges metadata, unless NULL, into what is there.  0;
+ * Moves the deadline, by expiry_ms from now (0: as far as it was before);
+ * merges metadata, unless NULL, into what is there.  0;
  * -1 with p, whose code is lease_lost when it is another's by now, or over.
  */
 int lease_renew(struct store *s, const struct caller *c, const char *id,

@@ -83,7 +83,8 @@ renew(struct renewing *r)
 
 	if (merge(r, &metadata) == 0 && STORE_RUN(r->s, r->p,
 	    "UPDATE pc_leases SET used = pc_now(), "
-	    "expires = pc_now() + CAST($4 AS BIGINT), "
+	    "expires = pc_now() + CASE WHEN $4 = '0' THEN expires - used "
+	    "ELSE CAST($4 AS BIGINT) END, "
 	    "metadata = CASE WHEN $5 = '' THEN metadata ELSE $5 END "
 	    "WHERE company = $1 AND id = $2 AND token = CAST($3 AS BIGINT) "
 	    "AND status = 'active' AND expires > pc_now() "
@@ -110,7 +111,7 @@ lease_renew(struct store *s, const struct caller *c, const char *id,
 	    (metadata != NULL &&
 	    leasing_check_object("metadata", metadata, p) == -1))
 		return -1;
-	if (expiry_ms < LEASE_EXPIRY_MIN_MS)
+	if (expiry_ms != 0 && expiry_ms < LEASE_EXPIRY_MIN_MS)
 		return problem_set(p, PROBLEM_INPUT, "invalid_input",
 		    "expiry: under a second");
 	if (store_begin(s, STORE_WRITE, p) == 0 && renew(&r) == 0)

@@ -5,6 +5,7 @@
 #include "activity.h"
 #include "environment.h"
 #include "lease.h"
+#include "sha256.h"
 
 #define LEASING_TEXT_MAX	512		/* bytes of a name or an id */
 #define LEASING_JSON_MAX	(64 << 10)	/* of a configuration, metadata */
@@ -47,6 +48,10 @@ int environment_take_row(struct store *s, struct environment *e,
 int environment_not_found(const char *selector, struct problem *p);
 int environment_inactive(const struct environment *e, struct problem *p);
 bool environment_is_id(const char *selector);
+
+/* Of what must be the same for a lease to be used again. */
+void environment_fingerprint(const char *driver,
+    const struct environment_config *c, char out[static SHA256_HEX_SIZE]);
 
 #define LEASE_COLUMNS \
 	"id, company, environment, workspace, issue, run, status, outcome, " \

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -15,6 +16,7 @@
 #include "queue.h"
 #include "rename.h"
 
+#define LOCK_TRIES 20		/* of a millisecond each */
 #define SUFFIX ".json"
 #define NAME_SIZE (ID_MAX + sizeof(SUFFIX))
 
@@ -403,20 +405,24 @@ request_is_claimed(struct queue *q, const char *id)
  * Responders answer one at a time.  Else one that had seen the claim could
  * publish when another's answer has been collected; and as a response is
  * removed by its name, this one would be taken for that one.  A descriptor, or
- * -1: ENOENT when the claim has gone, EAGAIN while another has it.
+ * -1: ENOENT when the claim has gone, EAGAIN while another has it, which is
+ * waited for no longer than an answer takes.
  */
 static int
 lock_claim(const struct queue *q, const char *id)
 {
 	struct entry_name name = name_of(id);
 	struct stat st;
-	int fd;
+	int fd, tries = 0, got;
 
-	fd = openat(q->folder[QUEUE_CLAIMED], name.text, O_RDONLY |
-	    O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	fd = open_at(q->folder[QUEUE_CLAIMED], name.text, O_RDONLY |
+	    O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
 	if (fd == -1)
 		return -1;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0) {
+	while ((got = flock(fd, LOCK_EX | LOCK_NB)) == -1 &&
+	    errno == EAGAIN && tries++ < LOCK_TRIES)
+		poll(NULL, 0, 1);
+	if (got == 0 && fstat(fd, &st) == 0) {
 		if (st.st_nlink > 0)
 			return fd;
 		errno = ENOENT;

@@ -186,6 +186,33 @@ pg_text(struct store *s, int column)
 	    PQgetvalue(g->result, g->row, column);
 }
 
+/* PQreset() would take its own time. */
+static void
+reconnect(struct pg *g)
+{
+	int64_t deadline = clock_mono_ms() + g->store.wait_ms;
+	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+	struct pollfd fd;
+	int n = 1;
+
+	g->n = 0;
+	g->lost = false;
+	if (PQresetStart(g->connection) == 0)
+		return;
+	while (n != 0 && status != PGRES_POLLING_OK &&
+	    status != PGRES_POLLING_FAILED) {
+		fd = (struct pollfd){ .fd = PQsocket(g->connection),
+		    .events = status == PGRES_POLLING_READING ? POLLIN :
+		    POLLOUT };
+		n = poll(&fd, 1, clock_poll_timeout(deadline));
+		if (n == 1)
+			status = PQresetPoll(g->connection);
+		else if (n == -1 && errno != EINTR)
+			n = 0;
+	}
+	g->lost = status != PGRES_POLLING_OK;
+}
+
 /*
  * Nothing has begun yet, so a connection that was lost meanwhile, or turns
  * out to be, may be made anew.
@@ -202,10 +229,8 @@ pg_begin(struct store *s, enum store_access access, struct problem *p)
 	begun = !is_lost(g) && run_plain(g, "BEGIN", &first) == 0;
 	problem_clear(&first);
 	if (!begun) {
-		PQreset(g->connection);
-		g->n = 0;
-		g->lost = false;
-		if (PQstatus(g->connection) != CONNECTION_OK)
+		reconnect(g);
+		if (is_lost(g))
 			return fail(g, NULL, p);
 		if (run_plain(g, "BEGIN", p) == -1)
 			return -1;

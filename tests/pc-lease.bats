@@ -227,6 +227,12 @@ transition() {
 		    "$(field epoch)" --metadata '{"a":2,"d":[ ]}'
 		[ "$(field metadata | jq -c .)" = \
 		    '{"b":{"c":"x y"},"a":2,"d":[]}' ]
+		pc-lease renew "$id" --epoch "$(field epoch)" --expiry 1h \
+		    >/dev/null
+		run -0 --separate-stderr pc-lease renew "$id" --json \
+		    --epoch "$(field epoch)"
+		at() { date -d "$(field "$1")" +%s; }
+		[ $(($(at expiresAt) - $(at lastUsedAt))) -ge 3600 ]
 		pc-lease release "$id" >/dev/null
 		run -0 --separate-stderr pc-lease acquire box --json
 		[ "$(field id)" = "$id" ]
@@ -427,9 +433,12 @@ transition() {
 	runner=${pids[-1]}
 	begun=$(date +%s%N)
 	lock_file
+	wait_until grep -q 'lease lost: it could not be renewed in time' said
+	[ $(($(date +%s%N) - begun)) -lt 2000000000 ]
+	# It can be given back when the file is free again.
+	kill "${pids[-1]}"
 	ended "$runner" 111
-	[ $(($(date +%s%N) - begun)) -lt 2900000000 ]
-	grep -q 'lease lost: it could not be renewed in time' said
+	[ "$(pc-lease list --json | jq -r .failureReason)" = "lease lost" ]
 }
 
 # --- hostile words, and companies -------------------------------------------
@@ -659,6 +668,12 @@ waits_in() {
 	pids+=($!)
 	exec 7>hold
 	echo 'BEGIN; UPDATE pc_environments SET token = token;' >&7
+	is_held() {
+		[ "$(query postgres "SELECT count(*) FROM pg_stat_activity
+		    WHERE datname = '$DATABASE' AND
+		    state = 'idle in transaction'")" -eq 1 ]
+	}
+	wait_until is_held
 	pc-lease acquire box 2>said 3>&- 7>&- &
 	pids+=($!)
 	wait_until waits_in Lock
@@ -732,6 +747,27 @@ waits_in() {
 	echo >go
 	ended "${pids[-1]}"
 	[ "$(pc-lease list --json | jq -r .status)" = released ]
+}
+
+@test "pc-lease run: a server that hangs: COMMAND is ended before the deadline" {
+	use postgresql
+	rm -f begun
+	pc-lease run --expiry 4s -- sh -c 'echo >begun; exec sleep 100' \
+	    2>said 3>&- &
+	pids+=($!)
+	wait_until test -e begun
+	backend=$(query postgres "SELECT pid FROM pg_stat_activity WHERE
+	    datname = '$DATABASE'")
+	begun=$(date +%s%N)
+	# The one that answers, and the one that would start another.
+	kill -STOP "$backend" "$(<"$SERVER_HOME/pid")"
+	wait_until grep -q 'lease lost: it could not be renewed' said || :
+	took=$((($(date +%s%N) - begun) / 1000000))
+	kill -CONT "$backend" "$(<"$SERVER_HOME/pid")"
+	cat said
+	ended "${pids[-1]}" 111
+	echo "$took ms"
+	[ "$took" -lt 4000 ]
 }
 
 # --- many -------------------------------------------------------------------
