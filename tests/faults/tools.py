@@ -1765,6 +1765,10 @@ class Run(Scenario):
 
     before = 0
 
+    def is_other_word(self, text):
+        """Of an exec, as pc-run(1) has it."""
+        return re.match(r'pc-run: [a-z ]+ failed with exit code \d+', text)
+
     def again(self):
         wrong = super().again()
         self.before = 0
