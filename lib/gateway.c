@@ -120,12 +120,19 @@ send_answer(struct gateway *g, struct conn *c)
 
 /* An answer to a request that was not read to its end: the last one here. */
 static void
-refuse(struct gateway *g, struct conn *c, int status, const char *message)
+refuse_with(struct gateway *g, struct conn *c, int status,
+    const char *message, const char *outcome)
 {
 	c->keep_alive = false;
-	answer_put_error(&c->out, status, message, NULL, answer_flags(c));
+	answer_put_error(&c->out, status, message, outcome, answer_flags(c));
 	c->state = CONN_LINGER;
 	send_answer(g, c);
+}
+
+static void
+refuse(struct gateway *g, struct conn *c, int status, const char *message)
+{
+	refuse_with(g, c, status, message, NULL);
 }
 
 /* An error of our own to a request that was read whole, if it has a body. */
@@ -227,10 +234,13 @@ note_head(struct gateway *g, struct conn *c, size_t len)
 static void
 deny(struct gateway *g, struct conn *c, int status, const char *message)
 {
+	/* Another time it may be taken: that it was not, is said then. */
+	const char *outcome = status == 503 ? OUTCOME_NOT_STARTED : NULL;
+
 	if (c->is_chunked || c->body_len > 0)
-		refuse(g, c, status, message);
+		refuse_with(g, c, status, message, outcome);
 	else
-		fail(g, c, status, message, NULL);
+		fail(g, c, status, message, outcome);
 }
 
 /* A complete head: false when the request has been refused. */
