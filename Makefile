@@ -173,6 +173,9 @@ UNIT     = build/unit/beneath build/unit/http build/unit/lock \
 	   build/unit/race build/unit/target
 SANUNIT  = $(UNIT:build/%=build/san/%)
 FUZZ     = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
+FUZZOBJ  = $(patsubst %.c,build/fuzz/%.o,$(filter-out $(HOSTLIB),$(LIBSRC)))
+FUZZFLAGS = -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all \
+	   -Wno-missing-prototypes -fsanitize=address,undefined,
 BATS     = $(sort $(wildcard tests/*.bats)) tests/bench/load.bats
 SANOPT   = ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 \
 	   UBSAN_OPTIONS=print_stacktrace=1
@@ -185,13 +188,15 @@ build/san/unit/%: tests/unit/%.c build/san/libpc.a
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CPPFLAGS) $(SANFLAGS) -o $@ $< build/san/libpc.a \
 	    $(LDLIBS) -lpthread
-build/fuzz/%: tests/fuzz/%.c $(LIBSRC) $(wildcard lib/*.h)
+build/fuzz/libpc.a: $(FUZZOBJ)
+	$(AR) rcs $@ $^
+build/fuzz/lib/%.o: lib/%.c Makefile
 	@mkdir -p $(@D)
-	clang -std=c11 $(CPPFLAGS) -O1 -g -fno-sanitize-recover=all \
-	    -fsanitize=fuzzer,address,undefined -o $@ $< \
-	    $(filter-out lib/forward.c lib/dispatch.c lib/outbound.c \
-	    lib/interest.c lib/relay.c,$(LIBSRC)) -ltar -lz $(LDLIBS)
-
+	clang $(STD) $(CPPFLAGS) $(FUZZFLAGS)fuzzer-no-link -c -o $@ $<
+build/fuzz/%: tests/fuzz/%.c build/fuzz/libpc.a
+	@mkdir -p $(@D)
+	clang $(STD) $(CPPFLAGS) $(FUZZFLAGS)fuzzer -o $@ $< \
+	    build/fuzz/libpc.a -ltar -lz $(LDLIBS)
 # Only demo, check and the proofs install anything.
 BUILDPKG = gcc libc6-dev libjsmn-dev nettle-dev \
 	   libtar-dev zlib1g-dev \
