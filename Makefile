@@ -11,7 +11,7 @@
 # make bench      speed, as ratios against peers in the same run
 # make faults     every process killed, every call failed, ROUNDS=500,
 #                 40 holders of a lock each time, and whole runs
-# make fuzz       every parser, T=30s each
+# make fuzz       every parser, T=30s each, and HTTP against Node's parser
 # make interop    against the published peer, in both roles
 
 VERSION  = 0.1.0
@@ -208,7 +208,7 @@ CHECKPKG = $(DEMOPKG) bats bsdtar=libarchive-tools bwrap=bubblewrap \
 	   script=bsdutils shellcheck strace
 BENCHPKG = $(BUILDPKG) curl iproute2 musl-gcc=musl-tools node=nodejs npm=npm openssh-client \
 	   openssh-server python3 rsync time util-linux
-FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev
+FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev node=nodejs
 
 demo:
 	@tests/packages.sh $(DEMOPKG)
@@ -269,11 +269,17 @@ faults:
 
 fuzz:
 	tests/packages.sh $(FUZZPKG)
-	$(MAKE) -s $(FUZZ)
-	for f in $(FUZZ); do n=$${f##*/}; mkdir -p build/corpus/$$n; \
-	    echo "fuzzing $$n"; $$f -max_total_time=$(SECONDS) -max_len=8192 \
-	    -artifact_prefix=build/corpus/ -verbosity=0 build/corpus/$$n $$(ls -d tests/fuzz/seeds/$$n \
-	    2>/dev/null) || exit 1; done
+	$(MAKE) -s -j$(JOBS) $(FUZZ) build/unit/http_take
+	mkdir -p $(FUZZ:build/fuzz/%=build/corpus/%)
+	for f in $(FUZZ); do n=$${f##*/}; \
+	    $$f -max_total_time=$(SECONDS) -max_len=8192 -verbosity=0 \
+	    -print_final_stats=1 -artifact_prefix=build/corpus/$$n- \
+	    build/corpus/$$n tests/fuzz/seeds/$$n >build/corpus/$$n.log 2>&1 || \
+	    { cat build/corpus/$$n.log; exit 1; }; \
+	    awk -v n=$$n '/number_of_executed/ { print n ": " $$2 }' \
+	    build/corpus/$$n.log; done
+	node tests/fuzz/http-node.mjs build/unit/http_take $(SECONDS) \
+	    tests/fuzz/seeds/http build/corpus/http
 
 interop:
 	tests/packages.sh $(BENCHPKG) bats jq
