@@ -173,7 +173,7 @@ UNIT     = build/unit/beneath build/unit/http build/unit/lock \
 	   build/unit/race build/unit/target
 SANUNIT  = $(UNIT:build/%=build/san/%)
 FUZZ     = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
-FUZZOBJ  = $(patsubst %.c,build/fuzz/%.o,$(filter-out $(HOSTLIB),$(LIBSRC)))
+FUZZOBJ  = $(LIBSRC:%.c=build/fuzz/%.o)
 FUZZFLAGS = -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all \
 	   -Wno-missing-prototypes -fsanitize=address,undefined,
 BATS     = $(sort $(wildcard tests/*.bats)) tests/bench/load.bats
@@ -196,7 +196,7 @@ build/fuzz/lib/%.o: lib/%.c Makefile
 build/fuzz/%: tests/fuzz/%.c build/fuzz/libpc.a
 	@mkdir -p $(@D)
 	clang $(STD) $(CPPFLAGS) $(FUZZFLAGS)fuzzer -o $@ $< \
-	    build/fuzz/libpc.a -ltar -lz $(LDLIBS)
+	    build/fuzz/libpc.a -Wl,--as-needed -lcurl -ltar -lz $(LDLIBS)
 # Only demo, check and the proofs install anything.
 BUILDPKG = gcc libc6-dev libjsmn-dev nettle-dev \
 	   libtar-dev zlib1g-dev \
