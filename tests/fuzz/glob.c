@@ -97,7 +97,7 @@ matches(const char *g, const char *s, int *budget)
 static void
 check_glob(const char *glob, const char *name)
 {
-	int budget = 20000;
+	int budget = 4000;
 	bool got = glob_match(glob, name), want;
 
 	want = matches(glob, name, &budget);
@@ -134,7 +134,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	glob = fuzz_cut(&rest, '\0');
 	name = fuzz_cut(&rest, '\0');
-	if (glob.n == 0 || name.n == 0 || glob.n > 1024 || name.n > 1024)
+	if (glob.n == 0 || name.n == 0 || glob.n > 512 || name.n > 512)
 		return 0;
 	glob = fuzz_block(glob.p, glob.n);
 	name = fuzz_block(name.p, name.n);
