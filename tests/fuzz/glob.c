@@ -97,12 +97,16 @@ matches(const char *g, const char *s, int *budget)
 static void
 check_glob(const char *glob, const char *name)
 {
-	int budget = 4000;
+	int budget = 4000, stars = 0;
+	const char *p;
 	bool got = glob_match(glob, name), want;
 
 	want = matches(glob, name, &budget);
 	check(budget < 0 || got == want);
-	if (is_common(glob) && strlen(glob) < 64 && strlen(name) < 64)
+	for (p = glob; *p != '\0'; p++)
+		stars += *p == '*';
+	/* It takes length to the power of stars. */
+	if (is_common(glob) && stars < 4 && strlen(name) < 64)
 		check(got == (fnmatch(glob, name, 0) == 0));
 }
 
@@ -117,7 +121,7 @@ check_scope(struct span patterns, struct span path)
 	for (i = 0; i < s.npatterns; i++)
 		check(scope_exclude(&again, scope_pattern(&s, i)) == 0);
 	check(scope_equal(&s, &again));
-	for (i = 0; i < path.n; i++)
+	for (i = 0; i < path.n && i < 32; i++)
 		if (path.p[i] == '/' && i > 0)
 			check(!scope_has_all(&s, path) ||
 			    scope_has_all(&s, (struct span){ path.p, i }));
