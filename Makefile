@@ -270,14 +270,7 @@ faults:
 fuzz:
 	tests/packages.sh $(FUZZPKG)
 	$(MAKE) -s -j$(JOBS) $(FUZZ) build/unit/http_take
-	mkdir -p $(FUZZ:build/fuzz/%=build/corpus/%)
-	for f in $(FUZZ); do n=$${f##*/}; \
-	    $$f -max_total_time=$(SECONDS) -max_len=8192 -verbosity=0 \
-	    -print_final_stats=1 -artifact_prefix=build/corpus/$$n- \
-	    build/corpus/$$n tests/fuzz/seeds/$$n >build/corpus/$$n.log 2>&1 || \
-	    { cat build/corpus/$$n.log; exit 1; }; \
-	    awk -v n=$$n '/number_of_executed/ { print n ": " $$2 }' \
-	    build/corpus/$$n.log; done
+	tests/fuzz/run.sh $(SECONDS) $(JOBS) $(FUZZ)
 	node tests/fuzz/http-node.mjs build/unit/http_take $(SECONDS) \
 	    tests/fuzz/seeds/http build/corpus/http
 
