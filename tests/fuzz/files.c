@@ -101,13 +101,21 @@ check_status(const struct lockstatus *s)
 	buf_free(&text);
 }
 
+/* ours: a note of this process, of which the text is the command. */
 static void
-check_lock(struct span text)
+check_lock(struct span text, bool ours)
 {
-	char path[64];
+	char path[64], mark[64] = "";
 	struct lockstatus s;
-	int fd = write_file("lock", text);
+	struct buf note = { 0 };
+	int fd;
 
+	if (ours)
+		snprintf(mark, sizeof(mark), "pc-lock %ld 5 ", (long)getpid());
+	buf_add_str(&note, mark);
+	buf_add_span(&note, text);
+	fd = write_file("lock", buf_span(&note));
+	buf_free(&note);
 	snprintf(path, sizeof(path), "%s/lock", folder);
 	check(flock(fd, LOCK_EX) == 0);
 	check(lockstatus_look(&s, path, false) == 0);
@@ -153,7 +161,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		check_pid(text);
 		break;
 	case 2:
-		check_lock(text);
+		check_lock(text, (data[0] & 4) != 0);
 		break;
 	default:
 		check_lock_folder(text);

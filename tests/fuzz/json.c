@@ -7,6 +7,36 @@
 #include "fuzz.h"
 #include "json.h"
 
+static unsigned
+unit_at(struct span raw, size_t at)
+{
+	char hex[5] = "";
+
+	if (raw.n - at < 6 || raw.p[at] != '\\' || raw.p[at + 1] != 'u')
+		return 0;
+	memcpy(hex, raw.p + at + 2, 4);
+	return (unsigned)strtoul(hex, NULL, 16);
+}
+
+/* A surrogate stands before or after its other half only. */
+static void
+check_surrogates(struct span raw)
+{
+	size_t i, n;
+	unsigned c;
+
+	for (i = 0; i < raw.n; i += n) {
+		n = raw.p[i] != '\\' ? 1 : raw.p[i + 1] == 'u' ? 6 : 2;
+		c = unit_at(raw, i);
+		if (c < 0xd800 || c > 0xdfff)
+			continue;
+		check(c < 0xdc00);
+		c = unit_at(raw, i + 6);
+		check(c >= 0xdc00 && c <= 0xdfff);
+		n = 12;
+	}
+}
+
 /* Writes a token and all in it; returns the one after it. */
 static size_t
 print(struct buf *out, const struct json *j, size_t t)
@@ -16,6 +46,7 @@ print(struct buf *out, const struct json *j, size_t t)
 	struct buf text = { 0 };
 
 	if (json_type_of(j, t) == JSON_STRING) {
+		check_surrogates(json_raw(j, t));
 		json_unescape(&text, json_raw(j, t));
 		check(text.len == json_unescaped_len(json_raw(j, t)));
 		check(text.len <= json_raw(j, t).n);

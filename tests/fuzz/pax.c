@@ -118,7 +118,8 @@ check_number(struct span f)
 	size_t i = 0;
 	bool ok = true;
 
-	if (f.n == 0 || f.n > 12)
+	/* As much as n holds. */
+	if (f.n == 0 || f.n > 40 || (f.n > 16 && (p[0] & 0x80) != 0))
 		return;
 	if (p[0] & 0x80) {
 		n = p[0] & 0x40 ? -1 : 0;
