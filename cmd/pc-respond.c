@@ -60,7 +60,7 @@ respond_arrived(struct responder *r, struct lines *in, struct buf *out)
 			good = false;
 		}
 	}
-	cli_out(buf_span(out));
+	cli_out_buf(out);
 	buf_reset(out, 1 << 20);
 	return good;
 }
@@ -84,7 +84,7 @@ respond_lines(struct responder *r)
 		cli_warn("stdin", r->record.fault);
 		good = false;
 	}
-	cli_out(buf_span(&out));
+	cli_out_buf(&out);
 	buf_free(&out);
 	lines_free(&in);
 	return good ? EXIT_YES : EXIT_NEVER;
@@ -104,7 +104,7 @@ respond_one(struct responder *r, const char *id)
 	r->record.body = buf_span(&body);
 	r->record.body_form = RECORD_BODY_BYTES;
 	respond_record(r, &out);
-	cli_out(buf_span(&out));
+	cli_out_buf(&out);
 	buf_free(&body);
 	buf_free(&out);
 	return EXIT_YES;

@@ -277,7 +277,8 @@ take_headers(struct gateway *g)
 		return;
 	for (i = 0; i < REQUEST_HEADERS_COUNT; i++) {
 		h = http_header_next(&g->req, request_headers[i], NULL);
-		if (h == NULL)
+		if (h == NULL || !request_header_is_carried(
+		    span_of(request_headers[i]), r->path))
 			continue;
 		value = h->value;
 		more = http_header_next(&g->req, request_headers[i], h);

@@ -68,6 +68,27 @@ io_read_full(int fd, void *buf, size_t len)
 }
 
 ssize_t
+io_pread_full(int fd, void *buf, size_t len, off_t at)
+{
+	char *p = buf;
+	size_t got = 0;
+	ssize_t n;
+
+	while (got < len) {
+		n = pread(fd, p + got, len - got, at + (off_t)got);
+		if (n == -1) {
+			if (errno == EINTR)
+				continue;
+			return -1;
+		}
+		if (n == 0)
+			break;
+		got += (size_t)n;
+	}
+	return (ssize_t)got;
+}
+
+ssize_t
 io_read_some(int fd, struct buf *b, size_t chunk)
 {
 	char *to = buf_reserve(b, chunk);

@@ -33,14 +33,25 @@ record_size_max(size_t body_max)
 
 const char *const request_headers[REQUEST_HEADERS_COUNT] = {
 	"accept", "content-type", "idempotency-key", "if-match",
-	"if-none-match"
+	"if-none-match", CAPABILITY_HEADER
 };
 
+static bool
+path_takes_capability(struct span path)
+{
+	static const char below[] = "/runtime-tools/";
+
+	return path.n >= sizeof(below) - 1 &&
+	    memcmp(path.p, below, sizeof(below) - 1) == 0;
+}
+
 bool
-request_header_is_carried(struct span name)
+request_header_is_carried(struct span name, struct span path)
 {
 	size_t i;
 
+	if (span_is(name, CAPABILITY_HEADER))
+		return path_takes_capability(path);
 	for (i = 0; i < REQUEST_HEADERS_COUNT; i++)
 		if (span_is(name, request_headers[i]))
 			return true;

@@ -48,6 +48,8 @@ respond_record(struct responder *r, struct buf *out)
 		d = queue_respond(r->q, id, buf_span(&r->file));
 		error = errno;
 	}
+	if (d == QUEUE_FAILED)
+		r->error = error;
 	put_report(out, r->record.id, d, error);
 }
 
@@ -67,6 +69,8 @@ respond_too_large(struct responder *r, struct buf *out)
 	record_put_error_until(&r->file, r->record.id, 504, message,
 	    OUTCOME_INDETERMINATE, expires_at);
 	d = queue_respond(r->q, id, buf_span(&r->file));
+	if (d == QUEUE_FAILED)
+		r->error = errno;
 	put_report(out, r->record.id, d, errno);
 }
 

@@ -212,3 +212,21 @@ reports() {
 	[ "$(jq .status q/responses/d.json)" = 504 ]
 	[ "$(jq ".expiresAt / 1000 - $now | . > 55 and . < 61" q/responses/d.json)" = true ]
 }
+
+@test "pc-respond: while one answers, another writes nothing" {
+	claimed a
+	line a >in
+	# Past its look, before it publishes.
+	strace -qq -o trace -e trace=write -e inject=write:signal=STOP:when=1 \
+	    pc-respond -q q <in >out 3>&- &
+	pids+=($!)
+	wait_until sh -c 'ls q/responses | grep -q tmp'
+	responder=$(pgrep -P "${pids[0]}")
+	wait_until grep -q '^State:.*[Tt]' "/proc/$responder/status"
+	[ "$(line a 500 | pc-respond -q q | reports)" = "a false Resource temporarily unavailable" ]
+	kill -CONT "$responder"
+	ended "${pids[0]}"
+	[ "$(reports <out)" = "a true delivered" ]
+	[ "$(jq .status q/responses/a.json)" = 200 ]
+	[ "$(find q -type f)" = q/responses/a.json ]
+}

@@ -21,6 +21,7 @@ import time
 sys.dont_write_bytecode = True
 
 import figures
+import lease
 import lock
 import sync
 from procs import Failed, Group, cpu_seconds, rss_kib, switches
@@ -187,6 +188,13 @@ class Bench:
         progress("the lock")
         self.results["lock"] = {
             parent: self.attempt(f"locks in {parent}", lock.measure, parent,
+                                 self.plan.quick)
+            for parent in (TMPFS, DISK)}
+
+    def lease_figures(self):
+        progress("leases")
+        self.results["lease"] = {
+            parent: self.attempt(f"leases in {parent}", lease.measure, parent,
                                  self.plan.quick)
             for parent in (TMPFS, DISK)}
 
@@ -414,6 +422,24 @@ def queue_goals(results):
                f"{results['spawn']:.0f} us", "", None)
 
 
+def lease_goals(results):
+    for parent, found in results.get("lease", {}).items():
+        if not found:
+            continue
+        for store in ("sqlite", "sqlite, one lease"):
+            yield (f"leases acquired and released, {store}, {parent}",
+                   f"{text_of(found[store])} a second",
+                   "at least 1000 a second",
+                   statistics.median(found[store]) >= 1000)
+        for name in ("postgresql", "bare"):
+            yield (f"  the same, {name}, {parent}",
+                   f"{text_of(found[name])} a second", "", None)
+        of_bare = lease.ratios(found)
+        yield (f"leases on PostgreSQL to the bare statements, {parent}",
+               text_of(of_bare, 2), "at least 0.5",
+               statistics.median(of_bare) >= 0.5)
+
+
 def lock_goals(results):
     for parent, found in results.get("lock", {}).items():
         if not found:
@@ -470,7 +496,8 @@ def print_report(bench):
         table(*one)
     print_goals([*way_goals(ways), *queue_goals(results),
                  *gateway_goals(results, plan.waiting),
-                 *lock_goals(results), *sync.goals(results.get("sync", {})),
+                 *lock_goals(results), *lease_goals(results),
+                 *sync.goals(results.get("sync", {})),
                  *link_goals(results),
                  *whole.goals(results.get("whole"))])
     if bench.skipped:
@@ -506,6 +533,7 @@ def main():
     bench.queue_figures()
     bench.gateway_figures()
     bench.lock_figures()
+    bench.lease_figures()
     bench.whole_figures()
     bench.link_figures()
     bench.sync_figures()
