@@ -11,7 +11,7 @@
 # make bench      speed, as ratios against peers in the same run
 # make faults     every process killed, every call failed, ROUNDS=500,
 #                 40 holders of a lock each time, and whole runs
-# make fuzz       every parser, T=30s each
+# make fuzz       every parser, T=30s each, and HTTP against Node's parser
 # make interop    against the published peers, in both roles
 # make model      the queue in Promela, every order of its steps, and mutants;
 #                 7 GB and some minutes, MODEL=--quick under one
@@ -187,6 +187,9 @@ UNIT     = build/unit/beneath build/unit/http build/unit/lock \
 	   build/unit/race build/unit/target
 SANUNIT  = $(UNIT:build/%=build/san/%)
 FUZZ     = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
+FUZZOBJ  = $(LIBSRC:%.c=build/fuzz/%.o)
+FUZZFLAGS = -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all \
+	   -Wno-missing-prototypes -fsanitize=address,undefined,
 BATS     = $(sort $(wildcard tests/*.bats)) tests/bench/load.bats
 SANOPT   = ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 \
 	   UBSAN_OPTIONS=print_stacktrace=1
@@ -199,11 +202,15 @@ build/san/unit/%: tests/unit/%.c build/san/libpc.a
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CPPFLAGS) $(SANFLAGS) -o $@ $< build/san/libpc.a \
 	    $(LDLIBS) -lpthread
-build/fuzz/%: tests/fuzz/%.c $(LIBSRC) $(wildcard lib/*.h)
+build/fuzz/libpc.a: $(FUZZOBJ)
+	$(AR) rcs $@ $^
+build/fuzz/lib/%.o: lib/%.c Makefile
 	@mkdir -p $(@D)
-	clang -std=c11 $(CPPFLAGS) -O1 -g -fno-sanitize-recover=all \
-	    -fsanitize=fuzzer,address,undefined -o $@ $< \
-	    $(filter-out $(HOSTLIB),$(LIBSRC)) -ltar -lz $(LDLIBS)
+	clang $(STD) $(CPPFLAGS) $(FUZZFLAGS)fuzzer-no-link -c -o $@ $<
+build/fuzz/%: tests/fuzz/%.c build/fuzz/libpc.a
+	@mkdir -p $(@D)
+	clang $(STD) $(CPPFLAGS) $(FUZZFLAGS)fuzzer -o $@ $< \
+	    build/fuzz/libpc.a -Wl,--as-needed -lcurl -ltar -lz $(LDLIBS)
 
 # Only demo, check and the proofs install anything.
 BUILDPKG = gcc libc6-dev libjsmn-dev nettle-dev \
@@ -218,7 +225,7 @@ CHECKPKG = $(DEMOPKG) bats bsdtar=libarchive-tools bwrap=bubblewrap \
 BENCHPKG = $(BUILDPKG) curl iproute2 musl-gcc=musl-tools node=nodejs npm=npm openssh-client \
 	   openssh-server postgresql python3 rsync time util-linux
 INTEROPPKG = $(DEMOPKG) bats jq musl-gcc=musl-tools node=nodejs npm=npm
-FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev
+FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev node=nodejs
 
 demo:
 	@tests/packages.sh $(DEMOPKG)
@@ -280,11 +287,10 @@ faults:
 
 fuzz:
 	tests/packages.sh $(FUZZPKG)
-	$(MAKE) -s $(FUZZ)
-	for f in $(FUZZ); do n=$${f##*/}; mkdir -p build/corpus/$$n; \
-	    echo "fuzzing $$n"; $$f -max_total_time=$(SECONDS) -max_len=8192 \
-	    -artifact_prefix=build/corpus/ -verbosity=0 build/corpus/$$n $$(ls -d tests/fuzz/seeds/$$n \
-	    2>/dev/null) || exit 1; done
+	$(MAKE) -s -j$(JOBS) $(FUZZ) build/unit/http_take
+	tests/fuzz/run.sh $(SECONDS) $(JOBS) $(FUZZ)
+	node tests/fuzz/http-node.mjs build/unit/http_take $(SECONDS) \
+	    tests/fuzz/seeds/http build/corpus/http
 
 interop:
 	tests/packages.sh $(INTEROPPKG)

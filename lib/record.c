@@ -508,8 +508,16 @@ void
 record_put_error(struct buf *out, struct span id, int status,
     const char *message, const char *outcome)
 {
+	record_put_error_until(out, id, status, message, outcome, 0);
+}
+
+void
+record_put_error_until(struct buf *out, struct span id, int status,
+    const char *message, const char *outcome, int64_t expires_at)
+{
 	struct buf body = { 0 };
-	struct record r = { .id = id, .status = status };
+	struct record r = { .id = id, .status = status,
+	    .expires_at = expires_at };
 
 	record_put_error_body(&body, message, outcome);
 	r.headers[r.nheaders++] = (struct record_header){

@@ -99,6 +99,10 @@ void record_put_report(struct buf *out, struct span id, bool wrote,
 void record_put_error(struct buf *out, struct span id, int status,
     const char *message, const char *outcome);
 
+/* The same with the time until which it must be kept, or 0. */
+void record_put_error_until(struct buf *out, struct span id, int status,
+    const char *message, const char *outcome, int64_t expires_at);
+
 /* The body of such a response. */
 void record_put_error_body(struct buf *out, const char *message,
     const char *outcome);
