@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -193,6 +194,33 @@ save(struct applying *k, int dir, const char *name, struct span path)
 
 /* --- single steps --- */
 
+/*
+ * Whether a displaced file is as it was seen, and stays so: who has it open
+ * for writing denies us a lease (fcntl(2), F_SETLEASE), and by its name
+ * nobody can open it any more.  Where there are no leases, for another user's
+ * file, or one that may not be read, it is taken to stay so.
+ */
+static bool
+is_settled(const struct journal_record *r, int dir, const char *name)
+{
+	struct stat st;
+	bool settled = true;
+	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
+	    O_NOCTTY | O_CLOEXEC);
+
+	if (fd == -1)
+		return true;
+	/* Who opens a hard link of it meanwhile is told of by a signal that
+	 * is ignored, and waits until the file is closed here. */
+	if (fcntl(fd, F_SETSIG, SIGURG) == 0 &&
+	    fcntl(fd, F_SETLEASE, F_RDLCK) == -1 && errno == EAGAIN)
+		settled = false;
+	if (fstat(fd, &st) == -1 || !same_as_seen(&st, &r->seen))
+		settled = false;
+	io_close(fd);
+	return settled;
+}
+
 /* Gives up a displaced entry, or keeps it if it is not what was seen. */
 static int
 dispose(struct applying *k, const struct journal_record *r, int dir,
@@ -204,6 +232,9 @@ dispose(struct applying *k, const struct journal_record *r, int dir,
 
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == -1)
 		return errno == ENOENT ? 0 : -1;
+	if ((r->flags & JOURNAL_CAREFUL) && !keep && as_seen &&
+	    S_ISREG(st.st_mode))
+		as_seen = is_settled(r, dir, name);
 	/* A folder's entries were taken before it; what is left came since. */
 	if ((r->flags & JOURNAL_CAREFUL) && !keep && (!as_seen ||
 	    (S_ISDIR(st.st_mode) &&
@@ -373,7 +404,8 @@ step_take(struct applying *k, const struct journal_record *r)
 	    && (st.st_mode & 07777) == 0600 &&
 	    (there = exists(dir, name)) != 1)	/* our own mark */
 		return there == -1 ? step_fault(k, r) : 0;
-	if (!same_as_seen(&st, &r->seen))
+	if (!same_as_seen(&st, &r->seen) ||
+	    (S_ISREG(st.st_mode) && !is_settled(r, k->old_dir, old)))
 		return take_back(k, r, old, dir, name) == -1 ?
 		    step_fault(k, r) : 0;
 	if ((r->flags & JOURNAL_KEEP) &&
