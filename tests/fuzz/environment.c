@@ -27,7 +27,7 @@ check_channel(struct span channel)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	char *text = strndup((const char *)data, len), *again;
+	char *text = strndup((const char *)data, len), *again = NULL;
 	char one[SHA256_HEX_SIZE], two[SHA256_HEX_SIZE];
 	struct problem p = { .kind = PROBLEM_NONE }, q = p;
 	struct environment_config c, d;
