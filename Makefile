@@ -210,7 +210,8 @@ build/fuzz/lib/%.o: lib/%.c Makefile
 build/fuzz/%: tests/fuzz/%.c build/fuzz/libpc.a
 	@mkdir -p $(@D)
 	clang $(STD) $(CPPFLAGS) $(FUZZFLAGS)fuzzer -o $@ $< \
-	    build/fuzz/libpc.a -Wl,--as-needed -lcurl -ltar -lz $(LDLIBS)
+	    build/fuzz/libpc.a -Wl,--as-needed -lcurl -lpq -lsqlite3 \
+	    -ltar -lz $(LDLIBS)
 
 # Only demo, check and the proofs install anything.
 BUILDPKG = gcc libc6-dev libjsmn-dev nettle-dev \

@@ -25,7 +25,8 @@ check_passed(const struct rules *rules, const struct record *in,
 	check(allow_check_target(r.path, r.query) == NULL);
 	check(rules_match(rules, r.method, r.path) != NULL);
 	for (i = 0; i < r.nheaders; i++) {
-		check(request_header_is_carried(r.headers[i].name));
+		check(request_header_is_carried(r.headers[i].name,
+		    r.path));
 		check(header_value_is_valid(r.headers[i].value));
 	}
 	check(allow_line(rules, &r, BODY_MAX,

@@ -63,11 +63,13 @@ check_identity(const struct runconfig *c, const struct runconfig *again)
 static void
 compare(struct span text)
 {
+	static const char usual[] = "{\"channel\":{\"argv\":[\"sh\"]}}";
 	struct fault f = { .kind = FAULT_NONE }, none = { .kind = FAULT_NONE };
 	struct runconfig c;
 	const char *key;
 
-	check(runconfig_read(&c, (struct span){ "", 0 }, &none) == 0);
+	check(runconfig_read(&c, span_of(usual), &none) == 0);
+	check(runconfig_settle(&c, &none) == 0);
 	if (runconfig_compare(&c, text, &key, &f) == -1)
 		check(f.kind == FAULT_INPUT && f.reason != NULL);
 	fault_clear(&f);
@@ -92,11 +94,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	else {
 		check_map(&c.channel.env);
 		check_map(&c.agent.env);
-		check_identity(&c, &again);
-		if (runconfig_check(&c, &f) == 0)
+		got = runconfig_settle(&c, &f);
+		check(runconfig_settle(&again, &g) == got);
+		if (got == 0) {
 			check_checked(&c);
-		else
+			check_identity(&c, &again);
+		} else {
 			check(f.kind == FAULT_INPUT && f.reason != NULL);
+		}
 	}
 	fault_clear(&f);
 	fault_clear(&g);
