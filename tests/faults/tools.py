@@ -742,7 +742,7 @@ class DrainStatus(DrainPeek):
 class DrainFollow(Queue):
     """A channel's end in the sandbox: claims, prints, publishes."""
     tool = 'pc-drain'
-    more = ('--respond', '--keep-alive', '2s')
+    more = ('--respond', '--keep-alive', '6s')
 
     def start(self):
         super().start()
