@@ -143,7 +143,8 @@ static const char *
 object_text(struct fault *f)
 {
 	if (f->object.len == 0 && !f->object.failed)
-		return NULL;
+		return f->kind == FAULT_SYSTEM && f->error == ENOMEM ?
+		    "memory" : NULL;
 	buf_add_char(&f->object, '\0');
 	return buf_failed(&f->object) ? "memory" : f->object.data;
 }

@@ -161,7 +161,7 @@ answer_all(struct lease_session *x, struct lines *in, struct buf *answers)
 			    "\"message\":\"line: too long\"}\n");
 		/* A reader may wait for each before it asks for more. */
 		if (buf_failed(answers))
-			cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+			cli_fail_memory(EXIT_LATER);
 		cli_out(buf_span(answers));
 		buf_reset(answers, 65536);
 	}
@@ -181,7 +181,7 @@ lease_do_batch(struct lease_session *x, const struct lease_args *a,
 	if (n == 0 && lines_last(&in, &line)) {
 		answer_line(x, line, out);
 		if (buf_failed(out))
-			cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+			cli_fail_memory(EXIT_LATER);
 	}
 	lines_free(&in);
 	return n == 0 ? EXIT_YES : problem_set(p, PROBLEM_LATER, "system",

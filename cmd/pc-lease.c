@@ -180,14 +180,14 @@ default_store(void)
 	n = path.len;
 	buf_add_char(&path, '\0');
 	if (buf_failed(&path))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+		cli_fail_memory(EXIT_LATER);
 	if (cli_make_folders(path.data, 0700) == -1)
 		cli_fail_errno(path.data);
 	path.len = n;
 	buf_add_str(&path, "/lease.db");
 	buf_add_char(&path, '\0');
 	if (buf_failed(&path))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+		cli_fail_memory(EXIT_LATER);
 	return path.data;
 }
 
@@ -255,7 +255,7 @@ main(int argc, char *argv[])
 	open_session(&x, &a, &p);
 	status = c->run(&x, &a, &out, &p);
 	if (buf_failed(&out))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+		cli_fail_memory(EXIT_LATER);
 	cli_out(buf_span(&out));
 	buf_free(&out);
 	store_close(x.s);

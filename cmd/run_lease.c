@@ -54,7 +54,7 @@ text_of(const char *format, const char *a, const char *b)
 	char *text;
 
 	if (asprintf(&text, format, a, b) == -1)
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+		cli_fail_memory(EXIT_LATER);
 	return text;
 }
 
@@ -193,7 +193,7 @@ take_channel(struct run_lease *l, struct runconfig *c, struct span channel)
 	buf_add_span(&text, channel);
 	buf_add_char(&text, '}');
 	if (buf_failed(&text))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+		cli_fail_memory(EXIT_LATER);
 	if (runconfig_read(&l->of_environment, buf_span(&text), &f) == -1)
 		cli_fail_fault(&f);
 	c->channel = l->of_environment.channel;
@@ -253,7 +253,7 @@ read_line(int fd, struct buf *line)
 			break;
 	}
 	if (buf_failed(line))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+		cli_fail_memory(EXIT_LATER);
 }
 
 void
@@ -375,6 +375,6 @@ run_lease_words(const struct run_lease *l, const char *phase, const char *why)
 		return text;
 	}
 	if ((text = strdup(why)) == NULL)
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+		cli_fail_memory(EXIT_LATER);
 	return text;
 }

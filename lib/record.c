@@ -111,6 +111,8 @@ header_name_is(struct span name, const char *lower)
 	return lower[i] == '\0';
 }
 
+const char record_no_memory[] = "out of memory";
+
 static enum record_kind
 invalid(struct record *r, const char *fault)
 {
@@ -325,12 +327,12 @@ record_parse(struct record *r, struct span text, size_t body_max)
 
 	reset(r);
 	if (json_parse(&r->json, text) == -1)
-		return invalid(r, errno == ENOMEM ? "out of memory" :
+		return invalid(r, errno == ENOMEM ? record_no_memory :
 		    errno == E2BIG ? "JSON nested too deep or too long" :
 		    "not JSON");
 	/* Unescaping only shortens: with this, spans into it stay put. */
 	if (buf_reserve(&r->arena, text.n) == NULL)
-		return invalid(r, "out of memory");
+		return invalid(r, record_no_memory);
 	if (find_members(r, &m) == -1)
 		return RECORD_INVALID;
 	if (m.token[KEY_ID] != 0 &&

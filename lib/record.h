@@ -35,6 +35,9 @@ enum record_kind {
 	RECORD_REPORT		/* passed on as it is, not taken apart */
 };
 
+/* The fault of a record that is not to blame for it. */
+extern const char record_no_memory[];
+
 struct record_header {
 	struct span name, value;
 };

@@ -615,7 +615,7 @@ os.execvp(sys.argv[1], sys.argv[1:])' "$@" <r
 	wait_until test -e up1
 	# The second has opened the file, and takes its lock when the first has
 	# removed it.
-	strace -qq -o trace -e trace=openat,fcntl -e inject=fcntl:delay_enter=3000000:when=1 \
+	strace -qq -o trace -e trace=openat,fcntl -e inject=fcntl:delay_enter=3000000:when=1..2 \
 	    pc-exec -C ids <<<'{"id":"n","lifeline":false,"argv":["sh","-c",": >up2; read x <go2"]}' 3>&- &
 	second=$!
 	pids+=("$second")
