@@ -91,14 +91,18 @@ holder() {
 	ps -o ppid= -p "$(line "$1" pid)" | tr -d ' '
 }
 
-# idle PID - it has not been awake while we looked
+# idle PID - it has not been awake while we looked; not all of it may have
+# begun at our first looks
 idle() {
-	local before after
-	before=$(cat "/proc/$1/schedstat")
-	sleep 0.7
-	after=$(cat "/proc/$1/schedstat")
-	echo "$1: $before, $after"
-	[ "$before" = "$after" ]
+	local before after i
+	for i in 1 2 3 4; do
+		before=$(cat "/proc/$1/schedstat")
+		sleep 0.7
+		after=$(cat "/proc/$1/schedstat")
+		echo "$1: $before, $after"
+		[ "$before" != "$after" ] || return 0
+	done
+	return 1
 }
 
 # tree DEAF - starts a program with descendants everywhere, pids in file "pids"
