@@ -500,12 +500,15 @@ int
 run_words(struct run *r, struct exec *e, const struct wordlist *w)
 {
 	struct buf request = { 0 };
+	struct span input = e->input;
 	int result;
 
 	if ((result = run_put_request(r, &request, w)) == 0) {
-		buf_add_span(&request, e->input);
+		buf_add_span(&request, input);
 		e->input = buf_span(&request);
 		result = run_exec(r, e);
+		/* It may be tried again. */
+		e->input = input;
 	}
 	buf_free(&request);
 	return result;
