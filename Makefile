@@ -201,7 +201,7 @@ CHECKPKG = $(DEMOPKG) bats bsdtar=libarchive-tools bwrap=bubblewrap \
 	   busybox-static cppcheck git jq mandoc musl-gcc=musl-tools node=nodejs \
 	   openssh-client openssh-server openssl perl podman runc \
 	   script=bsdutils shellcheck strace
-BENCHPKG = $(BUILDPKG) curl iproute2 musl-gcc=musl-tools node=nodejs npm=npm openssh-client \
+BENCHPKG = $(BUILDPKG) curl iproute2 musl-gcc=musl-tools node=nodejs npm=npm gnuplot=gnuplot-nox openssh-client \
 	   openssh-server python3 rsync time util-linux
 FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev
 

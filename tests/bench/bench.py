@@ -51,11 +51,11 @@ class Plan:
         self.rounds = 1 if quick else 5
         self.seconds = 0.5 if quick else 1
         self.loads = ["get1", "get16", "post16"] if quick else list(LOADS)
-        self.latencies = [0, 50] if quick else [0, 50, 150]
+        self.latencies = [50] if quick else [0, 50, 150]
         self.latency_rounds = 1 if quick else 3
         self.lock_parents = [TMPFS] if quick else [TMPFS, DISK]
-        self.depths = (500, 2000) if quick else (1000, 10000)
-        self.enqueues = 50 if quick else 200
+        self.depths = (200, 1000) if quick else (1000, 10000)
+        self.enqueues = 20 if quick else 200
         self.starts = 5 if quick else 20
         self.waiting = 200 if quick else 1000
         self.idle_seconds = 1 if quick else 2
@@ -169,7 +169,7 @@ class Bench:
         progress("whole runs")
         self.results["whole"] = self.attempt(
             "whole runs", whole.measure, 3 * self.plan.rounds + 1,
-            20 if self.plan.quick else whole.AT_ONCE)
+            5 if self.plan.quick else whole.AT_ONCE)
 
     def latency_figures(self):
         plan = self.plan
@@ -217,14 +217,14 @@ class Bench:
                          "make bench")
         self.results["machine"] = machine()
         self.results["plan"] = vars(self.plan)
-        self.limits()
-        self.carry_calls()
-        self.latency_figures()
-        self.whole_figures()
-        self.queue_figures()
-        self.gateway_figures()
-        self.lock_figures()
-        self.sync_figures()
+        for section in (self.limits, self.carry_calls, self.latency_figures,
+                        self.whole_figures, self.queue_figures,
+                        self.gateway_figures, self.lock_figures,
+                        self.sync_figures):
+            begin = time.monotonic()
+            section()
+            self.results.setdefault("took", {})[section.__name__] = round(
+                time.monotonic() - begin, 1)
         self.results["skipped"] = self.skipped
 
 

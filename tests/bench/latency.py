@@ -8,7 +8,7 @@ import subprocess
 
 import sync_trees as trees
 from lock import Folder
-from procs import Failed, family
+from procs import Failed, family, rss_kib
 from sync_jobs import Channel, measured_kib
 from ways import (API_TOKEN, BUILD, Delayed, Peer, Run, SlowExec, Tunnel,
                   environment, tool)
@@ -159,7 +159,8 @@ class Calls:
         calls = "3" if peer or isinstance(way, BatchExec) else "10" \
             if getattr(way, "ms", 0) else "200"
         report = self.run_load(way, "get1", ["-n", calls, "-t", "30"])
-        found = {"ms": report["us"]["p50"] / 1000}
+        found = {"ms": report["us"]["p50"] / 1000, "rssKib": sum(
+            rss_kib(pids) for pids in way.procs.values())}
         if peer:
             found["execs"] = (way.execs() - before) / report["calls"]
             way.pause()

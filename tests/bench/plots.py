@@ -9,20 +9,19 @@ import latency
 import sync_report
 from procs import Failed
 
-HEAD = """set terminal svg size 640,380 font "sans-serif,13" background "white"
+HEAD = """set terminal svg size 720,{height} font "sans-serif,13" background "white"
 set output "{path}"
 set border 3 lc rgb "#555555"
 set tics nomirror
-set grid y lc rgb "#dddddd"
-set key outside bottom center horizontal maxcols 2 samplen 2
+set grid ytics lt 1 lw 0.5 lc rgb "#cccccc"
 set logscale y
-set title "{title}"
-set xlabel "{xlabel}"
-set ylabel "{ylabel}"
+set format y "%g"
+set mxtics 1
+set mytics 1
 """
 # Colours that everyone can tell apart.
 COLOURS = {"ours": "#0072b2", "batch": "#56b4e9", "peer": "#d55e00",
-           "ssh": "#009e73", "link": "#0072b2", "tar": "#999999",
+           "link": "#cc79a7", "ssh": "#009e73", "tar": "#888888",
            "rsync": "#009e73"}
 
 
@@ -34,62 +33,98 @@ def draw(results, folder):
                               sync_plot(results, folder)) if path]
 
 
-def plot(path, title, xlabel, ylabel, more, curves):
-    """curves: (name, colour, dash, {x: values}); the medians, and the spread."""
-    text = HEAD.format(path=path, title=title, xlabel=xlabel,
-                       ylabel=ylabel) + more
-    parts = []
-    for number, (name, colour, dash, points) in enumerate(curves):
-        lines = "\n".join(
-            f"{x} {statistics.median(values):.5g} {min(values):.5g} "
-            f"{max(values):.5g}" for x, values in sorted(points.items())
-            if values)
-        text += f"$c{number} << END\n{lines}\nEND\n"
-        parts.append(f'$c{number} with yerrorlines lw 2 pt 7 ps 0.5 dt {dash} '
-                     f'lc rgb "{colour}" title "{name}"')
-    run = subprocess.run(["gnuplot"], input=text + "plot " + ", ".join(parts) +
-                         "\n", capture_output=True, text=True, check=False)
+def gnuplot(path, height, text):
+    run = subprocess.run(
+        ["gnuplot"], input=HEAD.format(path=path, height=height) + text,
+        capture_output=True, text=True, check=False)
     if run.returncode != 0:
         raise Failed(f"gnuplot: {run.stderr.strip()[-200:]}")
     return path
 
 
+def data(name, points):
+    """A block of medians, and of the smallest and the largest."""
+    lines = "\n".join(
+        f"{x} {statistics.median(values):.5g} {min(values):.5g} "
+        f"{max(values):.5g}" for x, values in sorted(points.items())
+        if values)
+    return f"${name} << END\n{lines}\nEND\n"
+
+
+def curve(name, title, colour, dash=1):
+    """Lines, and over them bars, which are never dashed."""
+    style = f'lc rgb "{COLOURS[colour]}" lw 2'
+    text = f'title "{title}"' if title else "notitle"
+    return (f"${name} using 1:2 with linespoints {style} dt {dash} pt 7 "
+            f"ps 0.5 {text}, ${name} with yerrorbars {style} pt 7 ps 0.3 "
+            "notitle")
+
+
 def call_plot(results, folder):
     calls = results.get("latency", {}).get("calls", {})
     names = {latency.PEER: ("published peer, ssh", "peer", 1),
-             latency.BATCH: ("pc-run, output at the end only", "batch", 1),
-             latency.OURS: ("pc-run, ssh", "ours", 1),
-             latency.SSH: ("ssh -R, link of that round trip", "ssh", 2),
-             latency.LINK: ("pc-run, link of that round trip", "link", 2)}
-    return plot(
-        os.path.join(folder, "calls.svg"),
-        "A GET of the agent, by what an exec takes",
-        "added to every exec, or round trip of the link [ms]",
-        "median of a GET [ms]", "set xrange [-5:160]\nset xtics 50\n",
-        [(label, COLOURS[colour], dash, {
-            ms: [one["ms"] for one in rounds]
-            for ms, rounds in calls[name].items()})
-         for name, (label, colour, dash) in names.items() if calls.get(name)])
+             latency.BATCH: ("pc-run, batch execs", "batch", 1),
+             latency.SSH: ("ssh -R, slow link", "ssh", 2),
+             latency.LINK: ("pc-run, slow link", "link", 3),
+             latency.OURS: ("pc-run, ssh", "ours", 1)}
+    text = """set title "A GET of the agent's, by what an exec of the channel takes"
+set xlabel "added to every exec, or round trip of the link [ms]"
+set ylabel "median of a GET [ms]"
+set key outside right center samplen 2 width -4
+set xrange [-5:155]
+set yrange [0.03:2000]
+set xtics 50
+"""
+    curves = []
+    for at, (key, (label, colour, dash)) in enumerate(names.items()):
+        if calls.get(key):
+            text += data(f"c{at}", {ms: [one["ms"] for one in rounds]
+                                    for ms, rounds in calls[key].items()})
+            curves.append(curve(f"c{at}", label, colour, dash))
+    return gnuplot(os.path.join(folder, "calls.svg"), 320,
+                   text + "plot " + ", ".join(curves) + "\n")
 
 
 def sync_plot(results, folder):
-    names = {sync_report.PEER: ("published peer (all files)", "peer"),
-             sync_report.TAR: ("tar | ssh tar (all files)", "tar"),
+    names = {sync_report.PEER: ("published peer*", "peer"),
+             sync_report.TAR: ("tar | ssh tar*", "tar"),
              sync_report.RSYNC: ("rsync -a", "rsync"),
              sync_report.OURS: ("pc-tarsync", "ours")}
     found = (results["sync"].get(sync_report.TMPFS) or {}).get("changed", {})
     for shape, by_count in found.items():
-        curves = []
-        for way, dash, where in (("in", 1, "in"), ("out", 2, "back")):
-            for key, (label, colour) in names.items():
-                curves.append((f"{label}, {where}", COLOURS[colour], dash, {
+        text = f"""set multiplot layout 1,2 margins 0.09,0.73,0.17,0.8 \\
+spacing 0.04 title "{shape}, over ssh, by how many have changed (*: carries all)"
+set logscale x
+set format x "%g"
+set xrange [0.8:{1.25 * max(by_count)}]
+set yrange [{bounds(by_count)}]
+set ytics (10,20,50,100,200,500,1000,2000,5000,10000,20000,50000)
+set key at screen 0.995,0.5 right center samplen 2
+set xlabel "changed files"
+set ylabel "median time [ms]"
+"""
+        for way, title, keyed in (("in", "into the sandbox", True),
+                                  ("out", "back, and merged", False)):
+            curves = []
+            for at, (key, (label, colour)) in enumerate(names.items()):
+                text += data(f"{way}{at}", {
                     count: [1000 * value for value in
                             steps[way]["seconds"].get(key, [])]
-                    for count, steps in by_count.items()}))
-        return plot(
-            os.path.join(folder, "sync.svg"),
-            f"A workspace of {shape} over ssh, by how many have changed",
-            "changed files", "time [ms]",
-            f"set logscale x\nset xrange [0.8:{1.25 * max(by_count)}]\n",
-            curves)
+                    for count, steps in by_count.items()})
+                curves.append(curve(f"{way}{at}", label if keyed else "",
+                                    colour))
+            text += (f'set title "{title}" offset 0,-0.7\nplot ' +
+                     ", ".join(curves) +
+                     '\nset ylabel ""\nset format y ""\n')
+        return gnuplot(os.path.join(folder, "sync.svg"), 340,
+                       text + "unset multiplot\n")
     return None
+
+
+def bounds(by_count):
+    """The same for both halves."""
+    values = [1000 * value for steps in by_count.values()
+              for step in steps.values()
+              for name, seconds in step["seconds"].items()
+              if name != sync_report.EXEC for value in seconds]
+    return f"{0.8 * min(values)}:{1.25 * max(values)}"

@@ -15,7 +15,7 @@ MARKS = ("<!-- of make bench BENCHFLAGS=--publish -->", "<!-- to here -->")
 SHOWN = [
     ("a GET, 1 client, over ssh", "GET over ssh"),
     ("GETs, 16 clients, over ssh", "GETs over ssh, 16 clients"),
-    ("a GET, every exec 150 ms later", "GET, each exec 150 ms later"),
+    ("a GET, execs 150 ms later$", "GET, each exec 150 ms later"),
     ("a GET, link of 150 ms", "GET, 150 ms there and back"),
     ("a GET, 1 client, queue", "GET, no channel"),
     ("nothing to do, 100 files, ssh$", "a run that does nothing"),

@@ -136,23 +136,28 @@ def call_values(way, load, many):
             for one in way.get(load, [])]
 
 
+NAMES = {latency.OURS: "pc-run", latency.BATCH: "pc-run",
+         latency.LINK: "pc-run", latency.SSH: "ssh -R"}
+
+
 def latency_rows(results):
     calls = results.get("latency", {}).get("calls", {})
     for ms in results.get("plan", {}).get("latencies", []):
         def entry(name, role, more=None):
             found = calls.get(name, {}).get(ms, [])
-            return (name, role, [one["ms"] for one in found], more or {})
+            kib = [one["rssKib"] / 1024 for one in found]
+            return (NAMES.get(name, name), role, [one["ms"] for one in found],
+                    {**(more or {}), "rss_mib": latency.median(kib)})
 
         peer = [one["execs"] for one in calls.get(latency.PEER, {}).get(
             ms, [])]
         rows = Rows("calls")
         rows.group(
-            f"a GET, every exec {ms} ms later", "ms",
+            f"a GET, execs {ms} ms later", "ms",
             entry(latency.OURS, OURS, {"execs": 0}),
-            entry(latency.PEER, PEER,
-                  {"execs": statistics.median(peer)} if peer else {}))
+            entry(latency.PEER, PEER, {"execs": latency.median(peer)}))
         rows.group(
-            f"a GET, {ms} ms later, output only at the end", "ms",
+            f"a GET, execs {ms} ms later, output only at the end", "ms",
             entry(latency.BATCH, OURS), entry(latency.PEER, PEER))
         if ms:
             rows.group(f"a GET, link of {ms} ms there and back", "ms",
@@ -167,7 +172,7 @@ def whole_rows(results):
         rows = Rows("whole runs")
         rows.group(
             "nothing to do, 100 files, ssh" + (
-                f", every exec {ms} ms later" if ms else ""), "ms", *[
+                f", execs {ms} ms later" if ms else ""), "ms", *[
                 (name, role, [1000 * one["seconds"] for one in found[key]],
                  more_of(found[key]))
                 for name, role, key in (

@@ -39,7 +39,9 @@ def figures(found):
             elif what == "changed":
                 for way, name in CHANGED.items():
                     for count, steps in one.items():
-                        yield name.format(f"{int(count):,}"), shape, steps[way]
+                        text = name.format(f"{count:,}").replace(
+                            "1 changes", "1 change")
+                        yield text, shape, steps[way]
             else:
                 yield NAMES.get(what, what), shape, one
 
