@@ -11,8 +11,10 @@
 # make bench      speed, as ratios against peers in the same run
 # make faults     every process killed, every call failed, ROUNDS=500,
 #                 40 holders of a lock each time, and whole runs
-# make fuzz       every parser, T=30s each
-# make interop    against the published peer, in both roles
+# make fuzz       every parser, T=30s each, and HTTP against Node's parser
+# make interop    against the published peers, in both roles
+# make model      the queue in Promela, every order of its steps, and mutants;
+#                 7 GB and some minutes, MODEL=--quick under one
 
 VERSION  = 0.1.0
 PREFIX   = /usr/local
@@ -38,18 +40,23 @@ SECONDS  = $(if $(filter %m,$(T)),$(shell expr $(T:m=) \* 60),$(T:s=))
 
 SANDBOX  = pc-drain pc-enqueue pc-exec pc-file pc-lock pc-respond pc-serve \
 	   pc-tarsync
-HOST     = pc-allow pc-forward pc-run
+HOST     = pc-allow pc-forward pc-lease pc-run
 TOOLS    = $(SANDBOX) $(HOST)
 MAN      = $(sort $(wildcard man/*.[157]))
 
 LIBSRC   = $(sort $(wildcard lib/*.c))
 # A package is used by one unit: only its tool needs to be linked with it.
 LIBS_pc-forward = -lcurl
+LIBS_pc-lease = -lsqlite3 -lpq
 LIBS_pc-tarsync = -ltar -lz
 # What a tool's own file would be too long for.
 PARTS_pc-exec = cmd/exec_output.o cmd/exec_probe.o
 PARTS_pc-file = cmd/file_change.o cmd/file_common.o cmd/file_put.o \
 	   cmd/file_read.o
+PARTS_pc-lease = cmd/lease_args.o cmd/lease_batch.o cmd/lease_env.o \
+	   cmd/lease_hold.o cmd/lease_look.o cmd/lease_print.o \
+	   cmd/lease_report.o cmd/lease_run.o
+PARTS_pc-run = cmd/run_lease.o
 PARTS_pc-tarsync = cmd/progress.o cmd/tarsync_common.o cmd/tarsync_pack.o \
 	   cmd/tarsync_unpack.o
 # Starting is most of what this one does: it loads nothing but libc.
@@ -58,9 +65,15 @@ NONETTLE = pc-lock
 STD      = -std=c11 $(WARNINGS) -MMD -MP -ffunction-sections
 LIBOBJ   = $(LIBSRC:%.c=build/release/%.o)
 SANOBJ   = $(LIBSRC:%.c=build/san/%.o)
-# libcurl has no static form, so what uses it stays out of that file.
+# What the sandbox has no use for, or has no static form, stays out of that file.
+LEASELIB = lib/activity.c lib/environment.c lib/environment_config.c \
+	   lib/lease_acquire.c \
+	   lib/lease_clean.c lib/lease_ending.c lib/lease_release.c \
+	   lib/lease_renew.c lib/lease_row.c lib/lease_schema.c \
+	   lib/lease_state.c lib/lease_sweep.c lib/leasing.c lib/problem.c \
+	   lib/store.c lib/store_pg.c lib/store_sqlite.c
 HOSTLIB  = lib/dispatch.c lib/forward.c lib/interest.c lib/outbound.c \
-	   lib/relay.c
+	   lib/relay.c $(LEASELIB)
 MULTI    = $(SANDBOX:%=cmd/%.o) cmd/pc-tools.o cmd/cli.o \
 	   $(foreach t,$(SANDBOX),$(PARTS_$(t))) \
 	   $(patsubst %.c,%.o,$(filter-out $(HOSTLIB),$(LIBSRC)))
@@ -149,6 +162,7 @@ $(ARMROOT)/.complete: cmd/static/arm64-root.sh
 	    nettle-dev libjsmn-dev
 	@touch $@
 
+FAULTS   = build/faults/at build/faults/step
 BENCH    = build/bench/api build/bench/limits build/bench/load
 
 # Clients, servers and limits for tests and benchmarks.
@@ -162,8 +176,8 @@ $(BENCH): build/release/libpc.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
 	    $(LDLIBS)
 
-# What the lock's torture runs under the lock.
-build/faults/step: tests/faults/step.c Makefile
+# What the lock's torture runs under the lock; what stops at a system call.
+build/faults/%: tests/faults/%.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CPPFLAGS) $(CFLAGS) -o $@ $<
 
@@ -173,6 +187,9 @@ UNIT     = build/unit/beneath build/unit/http build/unit/lock \
 	   build/unit/race build/unit/target
 SANUNIT  = $(UNIT:build/%=build/san/%)
 FUZZ     = $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
+FUZZOBJ  = $(LIBSRC:%.c=build/fuzz/%.o)
+FUZZFLAGS = -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=all \
+	   -Wno-missing-prototypes -fsanitize=address,undefined,
 BATS     = $(sort $(wildcard tests/*.bats)) tests/bench/load.bats
 SANOPT   = ASAN_OPTIONS=detect_leaks=0:abort_on_error=0 \
 	   UBSAN_OPTIONS=print_stacktrace=1
@@ -185,25 +202,31 @@ build/san/unit/%: tests/unit/%.c build/san/libpc.a
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(CPPFLAGS) $(SANFLAGS) -o $@ $< build/san/libpc.a \
 	    $(LDLIBS) -lpthread
-build/fuzz/%: tests/fuzz/%.c $(LIBSRC) $(wildcard lib/*.h)
+build/fuzz/libpc.a: $(FUZZOBJ)
+	$(AR) rcs $@ $^
+build/fuzz/lib/%.o: lib/%.c Makefile
 	@mkdir -p $(@D)
-	clang -std=c11 $(CPPFLAGS) -O1 -g -fno-sanitize-recover=all \
-	    -fsanitize=fuzzer,address,undefined -o $@ $< \
-	    $(filter-out lib/forward.c lib/dispatch.c lib/outbound.c \
-	    lib/interest.c lib/relay.c,$(LIBSRC)) -ltar -lz $(LDLIBS)
+	clang $(STD) $(CPPFLAGS) $(FUZZFLAGS)fuzzer-no-link -c -o $@ $<
+build/fuzz/%: tests/fuzz/%.c build/fuzz/libpc.a
+	@mkdir -p $(@D)
+	clang $(STD) $(CPPFLAGS) $(FUZZFLAGS)fuzzer -o $@ $< \
+	    build/fuzz/libpc.a -Wl,--as-needed -lcurl -lpq -lsqlite3 \
+	    -ltar -lz $(LDLIBS)
 
 # Only demo, check and the proofs install anything.
 BUILDPKG = gcc libc6-dev libjsmn-dev nettle-dev \
 	   libtar-dev zlib1g-dev \
-	   'libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev'
+	   'libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev' \
+	   libsqlite3-dev libpq-dev
 DEMOPKG  = $(BUILDPKG) curl iproute2 procps python3 util-linux
 CHECKPKG = $(DEMOPKG) bats bsdtar=libarchive-tools bwrap=bubblewrap \
 	   busybox-static cppcheck git jq mandoc musl-gcc=musl-tools node=nodejs \
-	   openssh-client openssh-server openssl perl podman runc \
+	   openssh-client openssh-server openssl perl podman postgresql runc \
 	   script=bsdutils shellcheck strace
-BENCHPKG = $(BUILDPKG) curl iproute2 musl-gcc=musl-tools node=nodejs npm=npm gnuplot=gnuplot-nox openssh-client \
-	   openssh-server python3 rsync time util-linux
-FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev
+BENCHPKG = $(BUILDPKG) curl gnuplot=gnuplot-nox iproute2 musl-gcc=musl-tools \
+	   node=nodejs npm=npm openssh-client openssh-server postgresql python3 rsync time util-linux
+INTEROPPKG = $(DEMOPKG) bats jq musl-gcc=musl-tools node=nodejs npm=npm
+FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev node=nodejs
 
 demo:
 	@tests/packages.sh $(DEMOPKG)
@@ -232,8 +255,7 @@ lint:
 PROVE    = prove -j$(JOBS) -f -o -e bats
 check:
 	tests/packages.sh $(CHECKPKG)
-	$(MAKE) -j$(JOBS) all san static $(UNIT) $(SANUNIT) $(BENCH) \
-	    build/faults/step
+	$(MAKE) -j$(JOBS) all san static $(UNIT) $(SANUNIT) $(BENCH) $(FAULTS)
 	$(MAKE) lint
 	$(SANOPT) PATH="$$PWD/build/san:$$PATH" $(PROVE) $(BATS)
 	PATH="$$PWD/bin:$$PATH" $(PROVE) tests/project.bats
@@ -246,7 +268,7 @@ bench:
 
 faults:
 	tests/packages.sh $(CHECKPKG)
-	$(MAKE) -s all $(BENCH) build/faults/step
+	$(MAKE) -s all $(BENCH) $(FAULTS)
 	PATH="$$PWD/bin:$$PATH" tests/faults/pipeline.py --rounds $(ROUNDS)
 	PATH="$$PWD/bin:$$PATH" tests/faults/pipeline.py --self-test
 	$(MAKE) -s static
@@ -255,25 +277,31 @@ faults:
 	PATH="$$PWD/bin:$$PATH" tests/faults/run.py --self-test
 	PATH="$$PWD/bin:$$PATH" tests/faults/lock.py --rounds $(ROUNDS)
 	PATH="$$PWD/bin:$$PATH" tests/faults/lock.py --self-test
+	PATH="$$PWD/bin:$$PATH" tests/faults/tools.py \
+	    --every $(if $(filter 500,$(ROUNDS)),1,40)
+	PATH="$$PWD/bin:$$PATH" tests/faults/tools.py --self-test
 	PATH="$$PWD/bin:$$PATH" tests/faults/tarsync.py \
-	    --every $(if $(filter 500,$(ROUNDS)),1,5) --rounds $$((2 * $(ROUNDS)))
-	PATH="$$PWD/bin:$$PATH" tests/faults/tarsync.py --self-test
+	    --rounds $$((2 * $(ROUNDS)))
 	d=$$(mktemp -d) && PATH="$$PWD/bin:$$PATH" tests/merge_cases.py \
 	    random "$$d" "$$(date +%s)" $$((4 * $(ROUNDS))); r=$$?; \
 	    rm -rf "$$d"; exit $$r
 
 fuzz:
 	tests/packages.sh $(FUZZPKG)
-	$(MAKE) -s $(FUZZ)
-	for f in $(FUZZ); do n=$${f##*/}; mkdir -p build/corpus/$$n; \
-	    echo "fuzzing $$n"; $$f -max_total_time=$(SECONDS) -max_len=8192 \
-	    -artifact_prefix=build/corpus/ -verbosity=0 build/corpus/$$n $$(ls -d tests/fuzz/seeds/$$n \
-	    2>/dev/null) || exit 1; done
+	$(MAKE) -s -j$(JOBS) $(FUZZ) build/unit/http_take
+	tests/fuzz/run.sh $(SECONDS) $(JOBS) $(FUZZ)
+	node tests/fuzz/http-node.mjs build/unit/http_take $(SECONDS) \
+	    tests/fuzz/seeds/http build/corpus/http
 
 interop:
-	tests/packages.sh $(BENCHPKG) bats jq
-	$(MAKE) -s all $(BENCH)
+	tests/packages.sh $(INTEROPPKG)
+	$(MAKE) -s all static $(BENCH)
 	PATH="$$PWD/bin:$$PATH" prove -e bats tests/interop/*.bats
+	@echo "interop: $$(paste -sd ";" build/interop/counts | sed "s/;/; /g")"
+
+model:
+	@tests/packages.sh spin gcc libc6-dev
+	@tests/model/run.sh $(MODEL)
 
 install: all
 	mkdir -p "$(DESTDIR)$(BINDIR)"
@@ -297,5 +325,5 @@ clean:
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all san static static-aarch64 demo lint check bench faults fuzz interop install \
+.PHONY: all san static static-aarch64 demo lint check bench faults fuzz interop model install \
     uninstall clean

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,55 +28,94 @@ cli_start(const char *tool)
 	signal(SIGPIPE, SIG_IGN);
 }
 
+/*
+ * What is said when there is no memory left, too.  Room for a path whose every
+ * byte is escaped, and for the reason; what is longer ends early.
+ */
+struct message {
+	size_t len;
+	char text[4 * PATH_MAX + 4096];
+};
+
 static void
-add_escaped(struct buf *out, const char *s)
+add(struct message *m, const char *s)
+{
+	/* One byte stays for the newline. */
+	size_t n = strlen(s), room = sizeof(m->text) - 1 - m->len;
+
+	if (n > room)
+		n = room;
+	memcpy(m->text + m->len, s, n);
+	m->len += n;
+}
+
+/* As it is shown: itself, or \xHH. */
+static const char *
+escape(char byte, char piece[static 5])
 {
 	static const char hex[] = "0123456789abcdef";
-	unsigned char c;
+	unsigned char c = (unsigned char)byte;
 
-	for (; (c = (unsigned char)*s) != '\0'; s++) {
-		if (c >= 0x20 && c < 0x7f && c != '\\') {
-			buf_add_char(out, (char)c);
-			continue;
-		}
-		buf_add_str(out, "\\x");
-		buf_add_char(out, hex[c >> 4]);
-		buf_add_char(out, hex[c & 15]);
-	}
+	if (c >= 0x20 && c < 0x7f && c != '\\')
+		(void)snprintf(piece, 5, "%c", c);
+	else
+		(void)snprintf(piece, 5, "\\x%c%c", hex[c >> 4], hex[c & 15]);
+	return piece;
+}
+
+static void
+add_escaped(struct message *m, const char *s)
+{
+	char piece[5];
+
+	for (; *s != '\0'; s++)
+		add(m, escape(*s, piece));
+}
+
+void
+cli_put_escaped(struct buf *out, const char *s)
+{
+	char piece[5];
+
+	for (; *s != '\0'; s++)
+		buf_add_str(out, escape(*s, piece));
+}
+
+static void
+say(struct message *m)
+{
+	m->text[m->len++] = '\n';
+	(void)io_write_all(STDERR_FILENO, m->text, m->len);
 }
 
 void
 cli_warn(const char *object, const char *reason)
 {
-	struct buf line = { 0 };
+	struct message line;
 
-	buf_add_str(&line, tool_name);
-	buf_add_str(&line, ": ");
+	line.len = 0;
+	add(&line, tool_name);
+	add(&line, ": ");
 	if (object != NULL) {
 		add_escaped(&line, object);
-		buf_add_str(&line, ": ");
+		add(&line, ": ");
 	}
 	add_escaped(&line, reason);
-	buf_add_char(&line, '\n');
-	if (!buf_failed(&line))
-		(void)io_write_all(STDERR_FILENO, line.data, line.len);
-	buf_free(&line);
+	say(&line);
 }
 
 void
 cli_name(const char *name, const char *text)
 {
-	struct buf line = { 0 };
+	struct message line;
 
+	line.len = 0;
 	add_escaped(&line, name);
 	if (text != NULL) {
-		buf_add_str(&line, ": ");
+		add(&line, ": ");
 		add_escaped(&line, text);
 	}
-	buf_add_char(&line, '\n');
-	if (!buf_failed(&line))
-		(void)io_write_all(STDERR_FILENO, line.data, line.len);
-	buf_free(&line);
+	say(&line);
 }
 
 _Noreturn void
@@ -95,14 +135,18 @@ cli_fail_errno(const char *object)
 	    object, strerror(error));
 }
 
-/* An object as a string; a NUL in it ends it, which no path has. */
+/*
+ * An object as a string; a NUL in it ends it, which no path has.  Without
+ * memory for it, that is what is said.
+ */
 static const char *
 object_text(struct fault *f)
 {
-	if (f->object.len == 0)
-		return NULL;
+	if (f->object.len == 0 && !f->object.failed)
+		return f->kind == FAULT_SYSTEM && f->error == ENOMEM ?
+		    "memory" : NULL;
 	buf_add_char(&f->object, '\0');
-	return buf_failed(&f->object) ? NULL : f->object.data;
+	return buf_failed(&f->object) ? "memory" : f->object.data;
 }
 
 _Noreturn void
@@ -125,6 +169,12 @@ cli_fail_fault(struct fault *f)
 		cli_fail(EXIT_NEVER, object, strerror(f->error));
 	errno = f->error;
 	cli_fail_errno(object);
+}
+
+_Noreturn void
+cli_fail_memory(int status)
+{
+	cli_fail(status, "memory", strerror(ENOMEM));
 }
 
 _Noreturn void
@@ -286,6 +336,14 @@ cli_out(struct span data)
 {
 	if (io_write_all(STDOUT_FILENO, data.p, data.n) == -1)
 		cli_fail(EXIT_LATER, "stdout", strerror(errno));
+}
+
+void
+cli_out_buf(const struct buf *data)
+{
+	if (buf_failed(data))
+		cli_fail_memory(EXIT_LATER);
+	cli_out(buf_span(data));
 }
 
 int

@@ -28,10 +28,15 @@ void cli_start(const char *tool);
  * may be NULL.  cli_fail exits with status.
  */
 void cli_warn(const char *object, const char *reason);
+/* Appends s as such a line has it. */
+void cli_put_escaped(struct buf *out, const char *s);
 /* `name` or `name: text`, escaped likewise: what -v says on stderr. */
 void cli_name(const char *name, const char *text);
 
 _Noreturn void cli_fail(int status, const char *object, const char *reason);
+
+/* For want of memory. */
+_Noreturn void cli_fail_memory(int status);
 
 /* The same with strerror(errno); 111, except 100 for what stays wrong. */
 _Noreturn void cli_fail_errno(const char *object);
@@ -85,5 +90,8 @@ int cli_make_folders(char *path, mode_t mode);
 
 /* All of it to stdout, or exit 111 (the reader has gone, the disk is full). */
 void cli_out(struct span data);
+
+/* The same, and exit 111 when the buffer is not whole. */
+void cli_out_buf(const struct buf *data);
 
 #endif

@@ -60,8 +60,9 @@ has_grown(struct asking *a)
 	struct stat st;
 	ssize_t n;
 
-	if (fstat(a->file, &st) == 0)
-		a->size = st.st_size;
+	if (fstat(a->file, &st) == -1)
+		cli_fail_errno(a->o->id);
+	a->size = st.st_size;
 	while (a->scanned < a->size) {
 		if ((uint64_t)a->scanned - a->o->offset >= a->o->max_bytes)
 			return true;
@@ -103,19 +104,30 @@ wait_a_little(struct asking *a, const sigset_t *unblocked, int64_t until)
 		(void)!read(a->events, events, sizeof(events));
 }
 
+/* Not to be known is no answer. */
+static bool
+is_held(const struct asking *a, pid_t *pid)
+{
+	int held = execdir_is_running(a->dir, a->o->id, pid);
+
+	if (held == -1)
+		cli_fail_errno(a->o->id);
+	return held == 1;
+}
+
 /* Its pc-exec is watched by a descriptor, where there are such. */
 static bool
 is_running(struct asking *a)
 {
 	pid_t pid = 0, again = 0;
 
-	if (!execdir_is_running(a->dir, a->o->id, &pid))
+	if (!is_held(a, &pid))
 		return false;
 	if (a->holder != -1 || pid == 0)
 		return true;
 	a->holder = process_watch(pid);
 	/* That pid may have become somebody else's before it was watched. */
-	if (execdir_is_running(a->dir, a->o->id, &again) && again == pid)
+	if (is_held(a, &again) && again == pid)
 		return true;
 	io_close(a->holder);
 	a->holder = -1;
@@ -171,7 +183,7 @@ start_command(struct asking *a)
 {
 	struct sigaction sa = { .sa_handler = note_child };
 	pid_t self = getpid();
-	sigset_t set, none;
+	sigset_t set;
 
 	sigemptyset(&sa.sa_mask);
 	sigaction(SIGCHLD, &sa, NULL);
@@ -185,9 +197,9 @@ start_command(struct asking *a)
 	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != self)
 		_exit(EXIT_LATER);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
+	/* What ends it may come before it is the command: our handler would
+	 * take it for itself. */
+	process_default_signals();
 	execvp(a->o->command[0], a->o->command);
 	cli_fail(errno == ENOENT ? 127 : 126, a->o->command[0],
 	    strerror(errno));
@@ -223,10 +235,7 @@ print_lines(struct asking *a)
 		room = (size_t)((uint64_t)a->size - offset);
 	if ((p = buf_reserve(&text, room)) == NULL)
 		cli_fail_errno(a->o->id);
-	do
-		n = pread(a->file, p, room, (off_t)offset);
-	while (n == -1 && errno == EINTR);
-	if (n == -1)
+	if ((n = io_pread_full(a->file, p, room, (off_t)offset)) == -1)
 		cli_fail_errno(a->o->id);
 	if ((end = memrchr(p, '\n', (size_t)n)) != NULL) {
 		cli_out((struct span){ p, (size_t)(end + 1 - p) });
@@ -237,6 +246,14 @@ print_lines(struct asking *a)
 	}
 	buf_free(&text);
 	return offset;
+}
+
+static _Noreturn void
+output_missing(const char *id)
+{
+	if (errno == ENOENT)
+		cli_fail(EXIT_NO, id, "no such id");
+	cli_fail_errno(id);
 }
 
 int
@@ -251,8 +268,7 @@ exec_output(const struct options *o)
 
 	a.dir = exec_open_dir(o, false);
 	if ((a.file = execdir_read(a.dir, o->id)) == -1)
-		cli_fail(errno == ENOENT ? EXIT_NO : EXIT_NEVER, o->id,
-		    errno == ENOENT ? "no such id" : strerror(errno));
+		output_missing(o->id);
 	cli_catch_stop(&unblocked);
 	sigdelset(&unblocked, SIGCHLD);
 	a.events = watch_file(a.file);
@@ -273,7 +289,7 @@ exec_output(const struct options *o)
 	buf_add_str(&line, running || (next < (uint64_t)a.size &&
 	    next > o->offset) ? ",\"running\":true}\n" :
 	    ",\"running\":false}\n");
-	cli_out(buf_span(&line));
+	cli_out_buf(&line);
 	buf_free(&line);
 	return EXIT_YES;
 }

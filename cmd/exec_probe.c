@@ -94,7 +94,7 @@ exec_probe(const struct options *o)
 	put_text(&out, "tmpfs", tmpfs);
 	put_text(&out, "scratch", scratch);
 	buf_add_str(&out, "}\n");
-	cli_out(buf_span(&out));
+	cli_out_buf(&out);
 	buf_free(&out);
 	free(cwd);
 	free(scratch);

@@ -40,6 +40,7 @@ file_mkdir(const struct args *a)
 {
 	const char *path = a->operands[0];
 	struct place at;
+	int error;
 
 	if (a->parents && is_folder(path))
 		return EXIT_YES;
@@ -53,8 +54,12 @@ file_mkdir(const struct args *a)
 			return EXIT_YES;
 		file_fail(path);
 	}
-	if (a->has_mode && set_mode(&at, a->mode) == -1)
+	if (a->has_mode && set_mode(&at, a->mode) == -1) {
+		error = errno;
+		(void)unlinkat(at.dir, at.name, AT_REMOVEDIR);
+		errno = error;
 		file_fail(path);
+	}
 	place_close(&at);
 	return EXIT_YES;
 }

@@ -43,7 +43,7 @@ file_fail(const char *object)
 _Noreturn void
 file_fail_memory(void)
 {
-	cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+	cli_fail_memory(EXIT_LATER);
 }
 
 /* --- paths --- */

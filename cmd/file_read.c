@@ -50,7 +50,7 @@ out_base64(struct span bytes)
 	}
 	if (buf_failed(&text))
 		file_fail_memory();
-	cli_out(buf_span(&text));
+	cli_out_buf(&text);
 	buf_free(&text);
 }
 
@@ -252,11 +252,11 @@ file_list(const struct args *a)
 		list_one(&out, fd, n.list[i], a);
 		free(n.list[i]);
 		if (out.len >= BLOCK) {
-			cli_out(buf_span(&out));
+			cli_out_buf(&out);
 			out.len = 0;
 		}
 	}
-	cli_out(buf_span(&out));
+	cli_out_buf(&out);
 	free(n.list);
 	buf_free(&out);
 	closedir(dir);

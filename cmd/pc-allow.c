@@ -47,7 +47,7 @@ read_file(const char *name, struct buf *text)
 
 	if (fd == -1 || io_read_to_end(fd, text, RULES_TEXT_MAX) == -1)
 		cli_fail(errno == ENOMEM || errno == EIO || errno == EMFILE ||
-		    errno == ENFILE ? EXIT_LATER : EXIT_NEVER,
+		    errno == ENFILE || errno == EINTR ? EXIT_LATER : EXIT_NEVER,
 		    name, strerror(errno));
 	io_close(fd);
 }
@@ -99,7 +99,7 @@ check(const struct rules *rules, const char *method, const char *target)
 		buf_add_str(&out, why != NULL ? why : "");
 	}
 	buf_add_char(&out, '\n');
-	cli_out(buf_span(&out));
+	cli_out_buf(&out);
 	buf_free(&out);
 	return rule != NULL ? EXIT_YES : EXIT_NO;
 }
@@ -110,7 +110,7 @@ print_rules(const struct rules *rules)
 	struct buf out = { 0 };
 
 	rules_put(rules, &out);
-	cli_out(buf_span(&out));
+	cli_out_buf(&out);
 	buf_free(&out);
 	return EXIT_YES;
 }
@@ -151,8 +151,8 @@ filter(const struct rules *rules, size_t body_max)
 		    &record, body_max, line, &out) == ALLOW_INVALID)
 			report_drop(number + 1, record.fault);
 		if (buf_failed(&out))
-			cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
-		cli_out(buf_span(&out));
+			cli_fail_memory(EXIT_LATER);
+		cli_out_buf(&out);
 		buf_reset(&out, 1 << 20);
 	} while (n > 0);
 	buf_free(&out);

@@ -323,7 +323,14 @@ follow(const struct command *c, struct drain *d, const sigset_t *unblocked)
 static bool
 drain_more(const struct command *c, struct drain *d)
 {
-	return c->drain.bytes_max == 0 && drain_take_all(d) > 0;
+	ssize_t taken;
+
+	if (c->drain.bytes_max != 0)
+		return false;
+	taken = drain_take_all(d);
+	if (taken == -1 && errno != ESTALE)
+		d->claim_error = errno;
+	return taken > 0;
 }
 
 static int
@@ -346,35 +353,53 @@ batch(const struct command *c, struct drain *d, const sigset_t *unblocked)
 	do
 		print_all(d);
 	while (!c->recover && drain_more(c, d));
+	/* What was printed counts; the others are still to be had. */
+	if (d->claim_error != 0)
+		cli_warn(c->dir, strerror(d->claim_error));
 	return EXIT_YES;
 }
 
+/* The answers go where they belong: 0, or -1 with errno if one did not. */
 static int
-fail_all(const struct command *c, struct drain *d)
+publish_all(const struct command *c, struct drain *d)
 {
 	struct responder r = { .q = d->q, .body_max = c->drain.body_max };
 	struct buf reports = { 0 };
 	struct span line;
 	const char *end;
 
-	if (drain_fail(d, c->message) == -1)
-		cli_fail_errno(c->dir);
-	if (d->out.len == 0)
-		return EXIT_NO;
-	if (!c->drain.respond) {
-		print_all(d);
-		return EXIT_YES;
-	}
 	for (line = buf_span(&d->out); line.n > 0; line.p = end + 1) {
 		end = memchr(line.p, '\n', line.n);
 		line.n = (size_t)(end - line.p);
 		(void)respond_line(&r, line, &reports);
 		line.n = (size_t)(d->out.data + d->out.len - (end + 1));
 	}
-	cli_out(buf_span(&reports));
+	cli_out_buf(&reports);
 	buf_free(&reports);
 	responder_free(&r);
-	return EXIT_YES;
+	errno = r.error;
+	return r.error == 0 ? 0 : -1;
+}
+
+static int
+fail_all(const struct command *c, struct drain *d)
+{
+	int error = 0;
+
+	if (drain_fail(d, c->message) == -1)
+		error = errno;
+	if (buf_failed(&d->out))
+		cli_fail_memory(EXIT_LATER);
+	if (d->out.len == 0 && error == 0)
+		return EXIT_NO;
+	if (!c->drain.respond)
+		print_all(d);
+	else if (publish_all(c, d) == -1)
+		error = errno;
+	if (error == 0)
+		return EXIT_YES;
+	cli_warn(c->dir, strerror(error));
+	return EXIT_LATER;
 }
 
 static bool
@@ -387,6 +412,7 @@ list_one(void *ctx, const char *id)
 static int
 peek(const struct command *c, struct drain *d)
 {
+	enum drain_result result;
 	size_t shown = 0;
 	char *id;
 
@@ -394,7 +420,10 @@ peek(const struct command *c, struct drain *d)
 		cli_fail_errno(c->dir);
 	while (shown < c->drain.claims_max &&
 	    (id = pending_take(&d->pending)) != NULL) {
-		if (drain_peek(d, id) == DRAIN_TOOK) {
+		result = drain_peek(d, id);
+		if (result == DRAIN_FAILED)
+			cli_fail_errno(c->dir);
+		if (result == DRAIN_TOOK) {
 			shown++;
 			print_all(d);
 		}
@@ -470,12 +499,13 @@ show_status(const struct command *c, struct queue *q)
 
 	if (sweep_run(q, c->drain.body_max, true, &s) == -1)
 		cli_fail_errno(c->dir);
-	presence_look(q, &gateway);
+	if (presence_look(q, &gateway) == -1)
+		cli_fail_errno(c->dir);
 	if (c->json)
 		put_status_json(&out, &s, &gateway);
 	else
 		put_status(&out, &s, &gateway);
-	cli_out(buf_span(&out));
+	cli_out_buf(&out);
 	buf_free(&out);
 	return EXIT_YES;
 }

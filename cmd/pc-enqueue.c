@@ -18,6 +18,7 @@
 #include "id.h"
 #include "io.h"
 #include "requester.h"
+#include "put.h"
 #include "target.h"
 
 static const char help[] =
@@ -27,7 +28,7 @@ static const char help[] =
 "Submits one request, waits for its answer and prints the body.\n"
 "  -d, --data DATA        the body; @FILE or @- reads it\n"
 "  -H, --header 'NAME: VALUE'  accept, content-type, if-match, if-none-match\n"
-"                         or idempotency-key; the others are not carried\n"
+"                         or idempotency-key; see pc-enqueue(1)\n"
 "  -h, --help             this text\n"
 "  -i, --include          print status and headers first\n"
 "  -m, --max-body SIZE    limit of a body (256K)\n"
@@ -167,7 +168,8 @@ check_headers(struct record *r, bool has_body)
 	size_t i, k;
 
 	for (i = 0; i < r->nheaders; i++) {
-		if (!request_header_is_carried(r->headers[i].name))
+		if (!request_header_is_carried(r->headers[i].name,
+		    r->path))
 			cli_fail(EXIT_NEVER, "-H",
 			    "the bridge does not carry this header");
 		for (k = 0; k < i; k++)
@@ -211,20 +213,34 @@ make_record(struct command *c, const char *id, char *argv[],
 	record_put_request(file, r);
 	if (buf_failed(file) || buf_failed(&path) || buf_failed(&query) ||
 	    buf_failed(&body))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+		cli_fail_memory(EXIT_LATER);
 	c->safe = method_is_safe(r->method);
 	buf_free(&path);
 	buf_free(&query);
 	buf_free(&body);
 }
 
+/* The folder of a file; slash is the last one of its path. */
+static int
+open_parent(const char *file, const char *slash)
+{
+	char *parent = strndup(file, (size_t)(slash - file) + 1);
+	int dir = -1;
+
+	if (parent != NULL)
+		dir = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	free(parent);
+	return dir;
+}
+
 /* The body into a file: through a temporary, unless it is no regular file. */
 static int
 write_output(const char *file, mode_t mask, struct span body)
 {
+	const char *slash, *name;
 	struct stat st;
-	char *tmp;
-	int fd, result = -1, saved;
+	struct put p;
+	int fd, dir, result = -1;
 
 	if (stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
 		fd = open(file, O_WRONLY | O_CLOEXEC);
@@ -234,21 +250,20 @@ write_output(const char *file, mode_t mask, struct span body)
 		io_close(fd);
 		return result;
 	}
-	if (asprintf(&tmp, "%s.%ld.tmp", file, (long)getpid()) == -1)
+	slash = strrchr(file, '/');
+	name = slash != NULL ? slash + 1 : file;
+	dir = slash == NULL ? AT_FDCWD : open_parent(file, slash);
+	if (dir == -1)
 		return -1;
-	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666 & ~mask);
-	if (fd != -1) {
-		result = io_write_all(fd, body.p, body.n);
-		if (close(fd) == -1)
-			result = -1;
+	if (put_open(&p, dir, name, 0666 & ~mask) == 0) {
+		result = io_write_all(put_fd(&p), body.p, body.n);
 		if (result == 0)
-			result = rename(tmp, file);
-		saved = errno;
-		if (result == -1)
-			unlink(tmp);
-		errno = saved;
+			result = put_commit(&p, false);
+		else
+			put_abort(&p);
 	}
-	free(tmp);
+	if (slash != NULL)
+		io_close(dir);
 	return result;
 }
 
@@ -314,8 +329,7 @@ print_answer(const struct command *c, const struct record *r)
 	if (c->include)
 		put_head(&head, r);
 	if (buf_failed(&head) || buf_failed(&body))
-		cli_fail(c->safe ? EXIT_LATER : EXIT_UNKNOWN, NULL,
-		    strerror(ENOMEM));
+		cli_fail_memory(c->safe ? EXIT_LATER : EXIT_UNKNOWN);
 	written = io_write_all(STDOUT_FILENO, head.data, head.len) == 0 &&
 	    (c->output != NULL ? write_output(c->output, c->mask,
 	    buf_span(&body)) :
@@ -378,6 +392,20 @@ wait_answer(const struct command *c, struct queue *q, const char *id,
 	return status;
 }
 
+/* Whoever does not learn the id has not submitted anything. */
+static void
+print_id(const struct command *c, struct queue *q, const char *id)
+{
+	char line[ID_MAX + 2];
+	int n = snprintf(line, sizeof(line), "%s\n", id), error;
+
+	if (io_write_all(STDOUT_FILENO, line, (size_t)n) == 0)
+		return;
+	error = errno;
+	cli_fail(queue_withdraw(q, id) == 0 || c->safe ? EXIT_LATER :
+	    EXIT_UNKNOWN, "stdout", strerror(error));
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -409,8 +437,7 @@ main(int argc, char *argv[])
 		cli_fail_errno(c.dir);
 	buf_free(&file);
 	if (c.no_wait) {
-		cli_out(span_of(id));
-		cli_out(span_of("\n"));
+		print_id(&c, &q, id);
 	} else {
 		status = wait_answer(&c, &q, id, &unblocked);
 	}

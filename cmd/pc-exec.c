@@ -220,8 +220,9 @@ read_request(struct command *c, size_t chunk)
 			cli_fail(EXIT_NEVER, "stdin", text.len == 0 ?
 			    "no request" : "the request is cut short");
 	}
-	if (chunk == 1 && (io_read_full(STDIN_FILENO, &end_of_line, 1) == -1 ||
-	    (end_of_line != '\n' && end_of_line != '\0')))
+	if (chunk == 1 && io_read_full(STDIN_FILENO, &end_of_line, 1) == -1)
+		cli_fail_errno("stdin");
+	if (chunk == 1 && end_of_line != '\n' && end_of_line != '\0')
 		cli_fail(EXIT_NEVER, "stdin", "no newline after the request");
 	if (command_parse(c, (struct span){ text.data, len }, &f) == -1)
 		cli_fail_fault(&f);
@@ -351,7 +352,7 @@ run(const struct options *o)
 	if (runner_run(&c, &io, &end) == -1)
 		cli_fail_errno("running");
 	if (dir != -1)
-		execdir_forget(dir, c.id);
+		(void)execdir_forget(dir, c.id);
 	let_stop();
 	/* Output that nobody got is no success; what got lost was half a line. */
 	if (report(&c, &end, STDOUT_FILENO, !c.lines || end.lost > 0,
@@ -407,7 +408,7 @@ run_detached(struct command *c, int dir, int started)
 	if (io.out == -1)
 		cli_fail_errno(c->id);
 	if (io_write_all(started, "", 1) == -1)
-		exit(EXIT_LATER);
+		cli_fail_errno(c->id);
 	close(started);
 	if ((null = open("/dev/null", O_RDWR | O_CLOEXEC)) != -1) {
 		for (i = 0; i < 3; i++)
@@ -455,6 +456,7 @@ detach(const struct options *o)
 	struct buf line = { 0 };
 	struct command c;
 	int ends[2], dir, status;
+	ssize_t told;
 	pid_t pid;
 
 	close_inherited();
@@ -472,16 +474,22 @@ detach(const struct options *o)
 		run_detached(&c, dir, ends[1]);
 	}
 	close(ends[1]);
-	if (io_read_full(ends[0], &byte, 1) != 1) {
+	told = io_read_full(ends[0], &byte, 1);
+	if (told == -1)
+		cli_fail_errno(c.id);
+	if (told == 0) {
 		/* It has said why. */
-		if (waitpid(pid, &status, 0) == pid && WIFEXITED(status))
+		while (waitpid(pid, &status, 0) == -1)
+			if (errno != EINTR)
+				cli_fail_errno(c.id);
+		if (WIFEXITED(status) && WEXITSTATUS(status) != EXIT_YES)
 			return WEXITSTATUS(status);
 		cli_fail(EXIT_LATER, c.id, "killed before it began");
 	}
 	buf_add_str(&line, "{\"id\":");
 	json_put_string(&line, span_of(c.id));
 	buf_add_str(&line, "}\n");
-	cli_out(buf_span(&line));
+	cli_out_buf(&line);
 	buf_free(&line);
 	return EXIT_YES;
 }

@@ -249,6 +249,6 @@ main(int argc, char *argv[])
 	case RELAY_NO_OUTPUT:
 		cli_fail(EXIT_LATER, "stdout", strerror(errno));
 	default:
-		cli_fail(EXIT_LATER, NULL, strerror(errno));
+		cli_fail(EXIT_LATER, "API", strerror(errno));
 	}
 }

@@ -213,7 +213,8 @@ run_child(const struct command *c, struct child *child)
 		child_abandon(child);
 		return EXIT_LATER;
 	}
-	child_start(child);
+	if (child_start(child) == -1)
+		cli_warn(c->argv[0], strerror(errno));
 	return child_wait(child);
 }
 
@@ -302,9 +303,7 @@ show_status(const struct command *c)
 		lockstatus_put_json(&out, &s);
 	else
 		lockstatus_put_text(&out, &s);
-	if (buf_failed(&out))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
-	cli_out(buf_span(&out));
+	cli_out_buf(&out);
 	buf_free(&out);
 	return lockstatus_is_free(&s) ? EXIT_YES : c->busy_status;
 }

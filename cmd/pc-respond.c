@@ -43,24 +43,34 @@ static const struct option options[] = {
 	{ NULL, 0, NULL, 0 }
 };
 
+/* A line was no use; without memory for it those that follow are not read. */
+static void
+drop(struct buf *out, const char *fault)
+{
+	if (fault == record_no_memory) {
+		cli_out_buf(out);
+		cli_fail_memory(EXIT_LATER);
+	}
+	cli_warn("stdin", fault);
+}
+
 /* Everything that has arrived; false when a line was no use. */
 static bool
 respond_arrived(struct responder *r, struct lines *in, struct buf *out)
 {
+	bool good = true;
 	enum lines_result kind;
 	struct span line;
-	bool good = true;
 
 	while ((kind = lines_next(in, &line)) != LINES_NONE) {
-		if (kind == LINES_TOO_LONG) {
-			cli_warn("stdin", "a line over the limit, dropped");
-			good = false;
-		} else if (respond_line(r, line, out) == RESPOND_INVALID) {
-			cli_warn("stdin", r->record.fault);
-			good = false;
-		}
+		if (kind == LINES_LINE &&
+		    respond_line(r, line, out) != RESPOND_INVALID)
+			continue;
+		good = false;
+		drop(out, kind == LINES_LINE ? r->record.fault :
+		    "a line over the limit, dropped");
 	}
-	cli_out(buf_span(out));
+	cli_out_buf(out);
 	buf_reset(out, 1 << 20);
 	return good;
 }
@@ -81,10 +91,10 @@ respond_lines(struct responder *r)
 		cli_fail_errno("stdin");
 	if (lines_last(&in, &line) &&
 	    respond_line(r, line, &out) == RESPOND_INVALID) {
-		cli_warn("stdin", r->record.fault);
+		drop(&out, r->record.fault);
 		good = false;
 	}
-	cli_out(buf_span(&out));
+	cli_out_buf(&out);
 	buf_free(&out);
 	lines_free(&in);
 	return good ? EXIT_YES : EXIT_NEVER;
@@ -104,7 +114,7 @@ respond_one(struct responder *r, const char *id)
 	r->record.body = buf_span(&body);
 	r->record.body_form = RECORD_BODY_BYTES;
 	respond_record(r, &out);
-	cli_out(buf_span(&out));
+	cli_out_buf(&out);
 	buf_free(&body);
 	buf_free(&out);
 	return EXIT_YES;

@@ -21,6 +21,7 @@
 #include "io.h"
 #include "lock.h"
 #include "run.h"
+#include "run_lease.h"
 #include "sha256.h"
 
 #define CONFIG_MAX	(4 << 20)
@@ -38,6 +39,7 @@ static const char help[] =
 "  -V, --version\n"
 "      --channel CMD...  runs programs in the sandbox; up to --\n"
 "      --dry-run         print what would be executed\n"
+"      --env NAME        of pc-lease: a lease of it, and its channel\n"
 "      --epoch N         of its drains; it only grows (the time)\n"
 "      --events FILE     what happens, a line of JSON each; - is stdout\n"
 "      --identity        print what must be the same for a session\n"
@@ -48,8 +50,9 @@ static const char help[] =
 "      --token-file FILE the API's token ($PC_API_TOKEN)\n";
 
 enum {
-	OPT_CHANNEL = 256, OPT_DRY_RUN, OPT_EPOCH, OPT_EVENTS, OPT_IDENTITY,
-	OPT_REMOTE, OPT_RESUME, OPT_RULES, OPT_RUN_ID, OPT_TOKEN_FILE
+	OPT_CHANNEL = 256, OPT_DRY_RUN, OPT_ENV, OPT_EPOCH, OPT_EVENTS,
+	OPT_IDENTITY, OPT_LEASED, OPT_REMOTE, OPT_RESUME, OPT_RULES,
+	OPT_RUN_ID, OPT_TOKEN_FILE
 };
 
 static const struct option options[] = {
@@ -57,10 +60,12 @@ static const struct option options[] = {
 	{ "config", required_argument, NULL, 'c' },
 	{ "directory", required_argument, NULL, 'C' },
 	{ "dry-run", no_argument, NULL, OPT_DRY_RUN },
+	{ "env", required_argument, NULL, OPT_ENV },
 	{ "epoch", required_argument, NULL, OPT_EPOCH },
 	{ "events", required_argument, NULL, OPT_EVENTS },
 	{ "help", no_argument, NULL, 'h' },
 	{ "identity", no_argument, NULL, OPT_IDENTITY },
+	{ "leased", required_argument, NULL, OPT_LEASED },
 	{ "remote", required_argument, NULL, OPT_REMOTE },
 	{ "resume", required_argument, NULL, OPT_RESUME },
 	{ "rules", required_argument, NULL, OPT_RULES },
@@ -75,9 +80,10 @@ struct args {
 	struct texts channel;		/* --channel */
 	char **command;
 	const char *config, *events, *resume;
-	char *local, *remote, *url, *rules, *run_id, *token_file;
+	char *env, *local, *remote, *url, *rules, *run_id, *token_file;
 	uint64_t epoch;
-	bool dry, identity;
+	bool dry, identity, leased;
+	int handed;			/* --leased: has the configuration */
 };
 
 /*
@@ -126,6 +132,9 @@ parse_options(struct args *a, int argc, char *argv[])
 		case OPT_DRY_RUN:
 			a->dry = true;
 			break;
+		case OPT_ENV:
+			a->env = optarg;
+			break;
 		case OPT_EPOCH:
 			a->epoch = cli_number("--epoch", optarg,
 			    UINT64_MAX / 4);
@@ -135,6 +144,11 @@ parse_options(struct args *a, int argc, char *argv[])
 			break;
 		case OPT_IDENTITY:
 			a->identity = true;
+			break;
+		case OPT_LEASED:
+			a->leased = true;
+			a->handed = (int)cli_number("--leased", optarg,
+			    INT_MAX);
 			break;
 		case OPT_REMOTE:
 			a->remote = optarg;
@@ -161,10 +175,8 @@ parse_options(struct args *a, int argc, char *argv[])
 }
 
 static void
-read_file(const char *name, struct buf *b)
+read_open(const char *name, int fd, struct buf *b)
 {
-	int fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-
 	if (fd == -1)
 		cli_fail(EXIT_NEVER, name, strerror(errno));
 	if (io_read_to_end(fd, b, CONFIG_MAX) == -1)
@@ -172,6 +184,12 @@ read_file(const char *name, struct buf *b)
 	io_close(fd);
 	if (b->len == 0)
 		cli_fail(EXIT_NEVER, name, "empty");
+}
+
+static void
+read_file(const char *name, struct buf *b)
+{
+	read_open(name, open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY), b);
 }
 
 /* A fault of the configuration, with its file before the key. */
@@ -189,15 +207,19 @@ fail_config(const struct args *a, struct fault *f)
 	cli_fail(EXIT_NEVER, object != NULL ? object : a->config, f->reason);
 }
 
+/* text becomes what the file says. */
 static void
-read_config(const struct args *a, struct runconfig *c)
+read_config(const struct args *a, struct runconfig *c, struct buf *text)
 {
 	struct fault f = { .kind = FAULT_NONE };
-	struct buf text = { .data = NULL };
 
-	if (a->config != NULL)
-		read_file(a->config, &text);
-	if (runconfig_read(c, buf_span(&text), &f) == -1)
+	if (a->leased && a->config == NULL)
+		io_close(a->handed);
+	else if (a->leased)
+		read_open(a->config, a->handed, text);
+	else if (a->config != NULL)
+		read_file(a->config, text);
+	if (runconfig_read(c, buf_span(text), &f) == -1)
 		fail_config(a, &f);
 	if (a->channel.n > 0)
 		c->channel.argv = a->channel;
@@ -213,7 +235,42 @@ read_config(const struct args *a, struct runconfig *c)
 		c->api.run_id = a->run_id;
 	if (a->token_file != NULL)
 		c->api.token_file = a->token_file;
-	if (runconfig_check(c, &f) == -1)
+	if (a->env != NULL)
+		c->lease.environment = a->env;
+}
+
+/* Says what failed, here and to who holds the lease. */
+static void
+say_failure(const struct run_lease *l, const char *phase, const char *why)
+{
+	char *words = run_lease_words(l, phase, why);
+
+	cli_warn(NULL, words);
+	run_lease_tell_failure(l, words);
+	free(words);
+}
+
+/* What the file, options, and an environment say, and the defaults. */
+static void
+configure(struct args *a, struct runconfig *c, struct run_lease *l,
+    const char *folder, char *argv[])
+{
+	struct fault f = { .kind = FAULT_NONE };
+	struct buf text = { .data = NULL };
+
+	read_config(a, c, &text);
+	if (a->leased)
+		run_lease_take(l, c, &a->epoch);
+	else if (c->lease.environment != NULL && (a->dry || a->identity ||
+	    a->command == NULL))
+		run_lease_look(l, c, folder);
+	else if (c->lease.environment != NULL)
+		run_lease_become(c, buf_span(&text), folder, argv);
+	if (c->channel.argv.n == 0 && l->name != NULL) {
+		say_failure(l, "transport", "it has no channel");
+		exit(EXIT_NEVER);
+	}
+	if (runconfig_settle(c, &f) == -1)
 		fail_config(a, &f);
 	buf_free(&text);
 }
@@ -224,9 +281,7 @@ show_identity(const struct runconfig *c)
 	struct buf line = { .data = NULL };
 
 	runconfig_put_identity(&line, c);
-	if (buf_failed(&line))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
-	cli_out(buf_span(&line));
+	cli_out_buf(&line);
 	return EXIT_YES;
 }
 
@@ -296,7 +351,7 @@ open_state(const struct runconfig *c, bool dry)
 	buf_add(&path, hex, 32);
 	buf_add_char(&path, '\0');
 	if (buf_failed(&key) || buf_failed(&path))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+		cli_fail_memory(EXIT_LATER);
 	buf_free(&key);
 	if (dry)
 		return path.data;
@@ -319,6 +374,7 @@ open_state(const struct runconfig *c, bool dry)
 /* --- what is told ----------------------------------------------------------- */
 
 struct shown {
+	const struct run_lease *lease;
 	int events;		/* -1: to nobody */
 	bool line;		/* of state, on the terminal */
 	int64_t began;
@@ -357,6 +413,8 @@ tell_event(void *arg, const char *step, const char *what, struct span members)
 
 	if (s->events != -1)
 		put_event(s, step, what, members);
+	if (strcmp(what, "realized") == 0)
+		run_lease_tell_places(s->lease, members);
 }
 
 static void
@@ -423,17 +481,19 @@ main(int argc, char *argv[])
 {
 	struct rlimit no_core = { 0, 0 };
 	struct args a = { .config = NULL };
-	struct shown shown = { .line = false };
+	struct run_lease lease = { .fd = -1 };
+	struct shown shown = { .lease = &lease };
 	struct runconfig c;
 	struct run_options o;
 	struct run_end end;
-	char *state;
+	char *folder, *state;
 
 	cli_start("pc-run");
 	/* A token must not get to a disk that way. */
 	(void)setrlimit(RLIMIT_CORE, &no_core);
 	parse_options(&a, argc, argv);
-	read_config(&a, &c);
+	folder = own_folder();
+	configure(&a, &c, &lease, folder, argv);
 	if (a.identity)
 		return show_identity(&c);
 	if (a.resume != NULL) {
@@ -445,7 +505,7 @@ main(int argc, char *argv[])
 	shown.events = open_events(&a);
 	shown.began = clock_mono_ms();
 	o = (struct run_options){ .config = &c, .command = a.command,
-	    .tools = own_folder(), .state = state, .dry = a.dry,
+	    .tools = folder, .state = state, .dry = a.dry,
 	    .epoch = a.epoch != 0 ? a.epoch :
 	    (uint64_t)clock_wall_ms() * 1000, .event = tell_event,
 	    .would = print_would,
@@ -456,8 +516,8 @@ main(int argc, char *argv[])
 	end_state(&shown);
 	if (end.message.len > 0) {
 		buf_add_char(&end.message, '\0');
-		cli_warn(NULL, buf_failed(&end.message) ? strerror(ENOMEM) :
-		    end.message.data);
+		say_failure(&lease, end.phase, buf_failed(&end.message) ?
+		    strerror(ENOMEM) : end.message.data);
 	}
 	runconfig_free(&c);
 	return end.status;

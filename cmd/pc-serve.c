@@ -332,7 +332,8 @@ serve(struct command *c, struct queue *q, struct address *a, int ready)
 	/* The caller is to see why, not the log. */
 	if (c->argv != NULL)
 		(void)dup2(c->standard[2], STDERR_FILENO);
-	if (errno == EAGAIN)
+	/* Of its lock; that of a fork is too many processes. */
+	if (errno == EAGAIN && what != NULL)
 		cli_fail(EXIT_NO, c->dir, "another gateway serves this queue");
 	if (errno == ECHILD)
 		cli_fail(EXIT_LATER, c->dir, "the server keeps crashing");
@@ -436,22 +437,25 @@ start_daemon(struct command *c, struct queue *q, struct address *a)
 			return WEXITSTATUS(status);
 		cli_fail(EXIT_LATER, c->dir, "the gateway did not start");
 	}
-	cli_out(buf_span(&ready));
+	cli_out_buf(&ready);
 	buf_free(&ready);
 	return EXIT_YES;
 }
 
 static int
-show_status(const struct queue *q)
+show_status(const char *dir, const struct queue *q)
 {
 	struct presence gateway;
 	struct buf ready = { 0 };
 
-	presence_look(q, &gateway);
+	if (presence_look(q, &gateway) == -1)
+		cli_fail_errno(dir);
 	if (!gateway.up)
 		return EXIT_NO;
 	if (presence_read_ready(q, &ready) == 0)
-		cli_out(buf_span(&ready));
+		cli_out_buf(&ready);
+	else if (errno != ENOENT)
+		cli_fail_errno(dir);
 	buf_free(&ready);
 	return EXIT_YES;
 }
@@ -488,7 +492,7 @@ main(int argc, char *argv[])
 	if (c.stop || c.status) {
 		if (queue_open(&q, c.dir, QUEUE_LOOK) == -1)
 			cli_fail_errno(c.dir);
-		status = c.stop ? stop_gateway(&c, &q) : show_status(&q);
+		status = c.stop ? stop_gateway(&c, &q) : show_status(c.dir, &q);
 		queue_close(&q);
 		return status;
 	}

@@ -168,16 +168,22 @@ check_taken(const struct command *c, int option)
 static void
 add_exclude(struct tarsync *t, const char *pattern)
 {
-	if (scope_exclude(&t->scope, span_of(pattern)) == -1)
+	if (scope_exclude(&t->scope, span_of(pattern)) == -1) {
+		if (errno == ENOMEM)
+			cli_fail_memory(EXIT_LATER);
 		cli_fail(EXIT_NEVER, pattern, "not a pattern");
+	}
 	t->scope_given = true;
 }
 
 static void
 add_preserve(struct tarsync *t, const char *name)
 {
-	if (scope_preserve(&t->scope, span_of(name)) == -1)
+	if (scope_preserve(&t->scope, span_of(name)) == -1) {
+		if (errno == ENOMEM)
+			cli_fail_memory(EXIT_LATER);
 		cli_fail(EXIT_NEVER, name, "not a top-level name");
+	}
 	t->scope_given = true;
 }
 

@@ -49,8 +49,11 @@ tarsync_manifest(const char *path)
 	struct manifest *m;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (fd == -1)
+	if (fd == -1 && (errno == ENOENT || errno == EACCES ||
+	    errno == EPERM))
 		cli_fail(EXIT_NEVER, path, strerror(errno));
+	if (fd == -1)
+		cli_fail_errno(path);
 	if ((m = manifest_open(fd, path, &f)) == NULL)
 		tarsync_fail(&f);
 	return m;
@@ -67,7 +70,7 @@ tarsync_cache(const char *path, const char *suffix)
 	buf_add_str(&name, suffix);
 	buf_add_char(&name, '\0');
 	if (buf_failed(&name))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+		cli_fail_memory(EXIT_LATER);
 	fd = open(name.data, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if ((c = statcache_open(fd)) == NULL)
 		cli_fail_errno(name.data);

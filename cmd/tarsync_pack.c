@@ -116,7 +116,7 @@ tarsync_pack(struct tarsync *t)
 	p.sink = sink_open(open_output(&out, t),
 	    t->gzip ? 1 : 0, t->base64);
 	if (p.sink == NULL)
-		cli_fail_errno(NULL);
+		cli_fail_errno("archive");
 	start_progress(t, &p);
 	if (t->manifest != NULL) {
 		record_begin(&record, t);
@@ -211,9 +211,7 @@ print_change(struct span path, enum change change)
 	json_put_key(&line, "change");
 	json_put_string(&line, span_of(change_names[change]));
 	buf_add_str(&line, "}\n");
-	if (buf_failed(&line))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
-	cli_out(buf_span(&line));
+	cli_out_buf(&line);
 	buf_free(&line);
 }
 

@@ -26,7 +26,7 @@ open_archive(const struct tarsync *t)
 	    SOURCE_DETECT);
 
 	if (s == NULL)
-		cli_fail_errno(NULL);
+		cli_fail_errno("archive");
 	return s;
 }
 
@@ -100,7 +100,7 @@ open_state(int root)
 		cli_fail(EXIT_NEVER, "HOME", "no place for a merge's journal; "
 		    "set XDG_STATE_HOME");
 	if (fstat(root, &st) == -1)
-		cli_fail_errno(NULL);
+		cli_fail_errno("target");
 	n = snprintf(path, sizeof(path), "%s%s/pc-tools/merge/%jx-%jx", home,
 	    sub, (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
 	if (n < 0 || (size_t)n >= sizeof(path))
@@ -239,9 +239,7 @@ report(void *arg, const struct journal_record *r, struct span run)
 	if (r->saved)
 		put_saved(&line, run, r->path);
 	buf_add_str(&line, "}\n");
-	if (buf_failed(&line))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
-	cli_out(buf_span(&line));
+	cli_out_buf(&line);
 	buf_free(&line);
 	return 0;
 }
@@ -266,9 +264,7 @@ report_totals(const struct totals *n)
 		buf_add_int(&line, (int64_t)all[i].value);
 	}
 	buf_add_str(&line, "}\n");
-	if (buf_failed(&line))
-		cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
-	cli_out(buf_span(&line));
+	cli_out_buf(&line);
 	buf_free(&line);
 }
 
@@ -323,7 +319,7 @@ tarsync_merge(struct tarsync *t)
 		m.source_manifest = &source;
 		if (asprintf(&cache_path, "%s" CACHE_SUFFIX,
 		    t->manifest) == -1)
-			cli_fail(EXIT_LATER, NULL, strerror(ENOMEM));
+			cli_fail_memory(EXIT_LATER);
 		outfile_open(&cache, cache_path, t->umask);
 		stats.fd = cache.fd;
 		m.source_cache = &stats;

@@ -18,7 +18,8 @@ keep_headers(struct record *r, struct span *bad)
 	size_t i, kept = 0;
 
 	for (i = 0; i < r->nheaders; i++) {
-		if (!request_header_is_carried(r->headers[i].name))
+		if (!request_header_is_carried(r->headers[i].name,
+		    r->path))
 			continue;
 		if (!header_value_is_valid(r->headers[i].value)) {
 			*bad = r->headers[i].name;

@@ -9,12 +9,10 @@ buf_reserve(struct buf *b, size_t extra)
 	size_t cap = b->cap ? b->cap : 256;
 	char *data;
 
-	if (b->failed)
-		return NULL;
-	if (extra > SIZE_MAX / 4 - b->len) {
+	if (extra > SIZE_MAX / 4 - b->len)
 		b->failed = true;
+	if (buf_failed(b))
 		return NULL;
-	}
 	if (b->data != NULL && b->cap - b->len >= extra)
 		return b->data + b->len;
 	while (cap - b->len < extra)

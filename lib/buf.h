@@ -3,11 +3,12 @@
  *
  * Appending never reports an error by itself: the first allocation that
  * fails marks the buffer, later appends do nothing, and the user asks once,
- * at the end, with buf_failed().  A zeroed struct is an empty buffer.
+ * at the end, with buf_failed(), which sets errno.  A zeroed struct is an empty buffer.
  */
 #ifndef BUF_H
 #define BUF_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,7 +21,7 @@ struct buf {
 	bool failed;
 };
 
-/* Room for extra more bytes; where they go, or NULL (the buffer is marked). */
+/* Room for extra more bytes; where they go, or NULL: marked, and errno. */
 char *buf_reserve(struct buf *b, size_t extra);
 
 void buf_add(struct buf *b, const void *data, size_t len);
@@ -36,9 +37,12 @@ void buf_consume(struct buf *b, size_t n);
 void buf_reset(struct buf *b, size_t keep);
 void buf_free(struct buf *b);
 
+/* Whether something is missing: errno is ENOMEM then. */
 static inline bool
 buf_failed(const struct buf *b)
 {
+	if (b->failed)
+		errno = ENOMEM;
 	return b->failed;
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "clock.h"
 #include "io.h"
 #include "process.h"
 
@@ -20,6 +21,7 @@ add_signals(sigset_t *set)
 
 	sigemptyset(set);
 	sigaddset(set, SIGCHLD);
+	sigaddset(set, SIGIO);
 	for (i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
 		sigaddset(set, passed[i]);
 }
@@ -58,7 +60,7 @@ child_fork(struct child *c, void (*run)(void *), void *arg)
 	if (c->pid == 0) {
 		close(ends[1]);
 		if (io_read_full(ends[0], &byte, 1) != 1)
-			_exit(0);
+			_exit(111);
 		close(ends[0]);
 		restore_signals(c);
 		run(arg);
@@ -75,11 +77,13 @@ child_fork(struct child *c, void (*run)(void *), void *arg)
 	return -1;
 }
 
-void
+int
 child_start(struct child *c)
 {
-	(void)io_write_all(c->start, "", 1);
-	close(c->start);
+	int result = io_write_all(c->start, "", 1);
+
+	io_close(c->start);
+	return result;
 }
 
 void
@@ -122,22 +126,49 @@ has_ended(const struct child *c, int *status)
 	return true;
 }
 
-int
-child_wait(struct child *c)
+/* The next of the signals, or -1; deadline as in child_wait_until. */
+static int
+next_signal(const sigset_t *set, siginfo_t *info, int64_t deadline)
+{
+	struct timespec left;
+	int ms;
+
+	if (deadline < 0)
+		return sigwaitinfo(set, info);
+	ms = clock_poll_timeout(deadline);
+	left = (struct timespec){ ms / 1000, ms % 1000 * 1000000L };
+	return sigtimedwait(set, info, &left);
+}
+
+bool
+child_wait_until(struct child *c, int64_t deadline, int *status)
 {
 	siginfo_t info;
 	sigset_t set;
-	int status;
 
 	add_signals(&set);
-	while (!has_ended(c, &status)) {
-		if (sigwaitinfo(&set, &info) == -1 ||
+	while (!has_ended(c, status)) {
+		if (deadline >= 0 && clock_mono_ms() >= deadline)
+			return false;
+		if (next_signal(&set, &info, deadline) == -1 ||
 		    info.si_signo == SIGCHLD)
 			continue;
+		if (info.si_signo == SIGIO)
+			return has_ended(c, status);
 		/* A terminal's has reached the whole group already. */
 		if (info.si_code != SI_KERNEL)
 			kill(c->pid, info.si_signo);
 	}
+	return true;
+}
+
+int
+child_wait(struct child *c)
+{
+	int status;
+
+	while (!child_wait_until(c, -1, &status))
+		continue;
 	return status;
 }
 

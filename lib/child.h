@@ -9,6 +9,8 @@
 #include <sys/types.h>
 
 #include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 struct child {
 	pid_t pid;
@@ -25,8 +27,8 @@ struct child {
  */
 int child_fork(struct child *c, void (*run)(void *), void *arg);
 
-/* Lets it begin. */
-void child_start(struct child *c);
+/* Lets it run: 0, or -1 with errno, and it ends with 111. */
+int child_start(struct child *c);
 
 /* Instead: it ends without having begun, and signals are as before. */
 void child_abandon(struct child *c);
@@ -36,6 +38,13 @@ void child_abandon(struct child *c);
  * what must not be given up if this one is killed.  0 or -1.
  */
 int child_guard(struct child *c);
+
+/*
+ * Passes on signals, as child_wait, until the child has ended: true with its
+ * status; or until deadline (clock_mono_ms, -1: none), or SIGIO, with which a
+ * descriptor of the caller's says that it has something (O_ASYNC): false.
+ */
+bool child_wait_until(struct child *c, int64_t deadline, int *status);
 
 /*
  * Passes on TERM, INT, HUP, QUIT, USR1 and USR2 until the child has ended.

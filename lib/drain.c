@@ -101,6 +101,7 @@ put_line(struct drain *d, enum queue_folder where, const char *id)
 	struct span name = span_of(id);
 
 	d->record.method.n = 0;
+	d->unread = false;
 	if (queue_read(d->q, where, id, record_size_max(d->o->body_max),
 	    &d->file, &mtime) == 0) {
 		kind = record_parse(&d->record, buf_span(&d->file),
@@ -115,6 +116,8 @@ put_line(struct drain *d, enum queue_folder where, const char *id)
 		return DRAIN_FAILED;
 	} else if (errno == EFBIG) {
 		kind = RECORD_TOO_LARGE;
+	} else {
+		d->unread = true;
 	}
 	timeout = kind == RECORD_REQUEST && d->record.timeout_ms > 0 ?
 	    d->record.timeout_ms : RECORD_TIMEOUT_DEFAULT;
@@ -243,7 +246,8 @@ drain_answer_unprinted(struct drain *d, const char *message)
 
 	while ((node = idmap_any(&d->open)) != NULL) {
 		c = (struct claim *)(void *)node;
-		if (c->end > d->out_start) {
+		/* All but its newline is a line for who reads to the end. */
+		if (c->end - 1 > d->out_start) {
 			buf_reset(&line, line.cap);
 			record_put_error(&line, span_of(c->id), c->status,
 			    message, c->outcome);
@@ -276,11 +280,12 @@ put_lost(struct drain *d, const char *id, size_t len, const char *message,
 	if (made != DRAIN_TOOK)
 		return;
 	/* A response line: it is not valid, and no handler ever had it. */
-	if (d->record.method.n == 0) {
+	if (d->record.method.n == 0 && !d->unread) {
 		remember(d, id, 503, OUTCOME_NOT_STARTED);
 		return;
 	}
-	safe = method_is_safe(d->record.method);
+	/* What is in a file on a bad disk, its handler knew. */
+	safe = !d->unread && method_is_safe(d->record.method);
 	status = safe ? 503 : 504;
 	outcome = safe ? NULL : OUTCOME_INDETERMINATE;
 	if (!safe || !again) {
@@ -334,6 +339,7 @@ int
 drain_fail(struct drain *d, const char *message)
 {
 	struct recovery r = { d, NULL, message };
+	int error = 0;
 	char *id;
 
 	if (drain_scan(d) == -1)
@@ -343,13 +349,15 @@ drain_fail(struct drain *d, const char *message)
 			record_put_error(&d->out, span_of(id), 503, message,
 			    OUTCOME_NOT_STARTED);
 			remember(d, id, 503, OUTCOME_NOT_STARTED);
+		} else if (errno != ENOENT && errno != EEXIST) {
+			error = errno;
 		}
 		free(id);
 	}
 	if (queue_each(d->q, QUEUE_CLAIMED, fail_one, &r) == -1)
-		return -1;
-	if (!buf_failed(&d->out))
-		return 0;
-	errno = ENOMEM;
-	return -1;
+		error = errno;
+	if (buf_failed(&d->out))
+		error = ENOMEM;
+	errno = error;
+	return error == 0 ? 0 : -1;
 }

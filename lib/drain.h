@@ -3,8 +3,8 @@
  *
  * Why nothing is handled twice: a line is printed only for a claim that this
  * process won, and what is printed is written anew from the checked fields.
- * A claim whose line could not be printed to its end is answered by the drain
- * itself: it provably never ran.
+ * A claim of whose line something is missing, other than the newline, is
+ * answered by the drain itself: it provably never ran.
  */
 #ifndef DRAIN_H
 #define DRAIN_H
@@ -47,6 +47,7 @@ struct drain {
 	struct idmap open;	/* our claims that may still be there */
 	struct record record;
 	struct buf file;
+	bool unread;		/* the last one's file could not be read */
 	int claim_error;	/* errno that claiming last failed with */
 	int lock;		/* shared while following; -1: none held */
 };
@@ -83,13 +84,19 @@ ssize_t drain_take_all(struct drain *d);
  */
 int drain_recover(struct drain *d, const struct idmap *except);
 
-/* Claims what is pending and answers 503; unsafe ones that were claimed, 504. */
+/*
+ * Claims what is pending and answers 503; unsafe ones that were claimed, 504.
+ * 0, or -1 with errno when that is not all of them: out has the others.
+ */
 int drain_fail(struct drain *d, const char *message);
 
 /* n more bytes of out have been written. */
 void drain_wrote(struct drain *d, size_t n);
 
-/* Answers every claim whose line was not written whole: it never ran. */
+/*
+ * Answers every claim whose line was not written whole: it never ran.  One
+ * that lacks only its newline may have: it is left for who recovers.
+ */
 void drain_answer_unprinted(struct drain *d, const char *message);
 
 /* The claim of this id has gone. */

@@ -29,31 +29,47 @@ lock_within(int fd, enum lock_kind kind, int64_t wait_ms)
 	}
 }
 
-/* An empty file, or garbage, is 0: the agent may have meddled with it. */
-static uint64_t
-read_number(int fd)
+/*
+ * An empty file, or garbage, is 0: the agent may have meddled with it.  One
+ * that cannot be read is an error, and no reason to go back to 0.
+ */
+static int
+read_number(int fd, uint64_t *number)
 {
 	char text[NUMBER_LEN + 1];
-	uint64_t number;
-	ssize_t n = pread(fd, text, NUMBER_LEN, 0);
+	ssize_t n = io_pread_full(fd, text, NUMBER_LEN, 0);
 
-	text[n > 0 ? n : 0] = '\0';
-	return units_parse_number(text, UINT64_MAX, &number) == 0 ? number : 0;
+	if (n == -1)
+		return -1;
+	text[n] = '\0';
+	if (units_parse_number(text, UINT64_MAX, number) == -1)
+		*number = 0;
+	return 0;
 }
 
 static int
 raise_number(int fd, uint64_t number)
 {
 	char text[NUMBER_LEN + 2];
+	uint64_t before;
+	size_t len = 0;
+	ssize_t n;
 
-	if (read_number(fd) > number) {
+	if (read_number(fd, &before) == -1)
+		return -1;
+	if (before > number) {
 		errno = ESTALE;
 		return -1;
 	}
 	/* One write of constant length: never seen half done. */
 	snprintf(text, sizeof(text), "%020llu\n", (unsigned long long)number);
-	if (pwrite(fd, text, NUMBER_LEN + 1, 0) != NUMBER_LEN + 1)
-		return -1;
+	while (len < NUMBER_LEN + 1) {
+		n = pwrite(fd, text + len, NUMBER_LEN + 1 - len, (off_t)len);
+		if (n == -1 && errno != EINTR)
+			return -1;
+		if (n > 0)
+			len += (size_t)n;
+	}
 	return 0;
 }
 
@@ -81,15 +97,20 @@ epoch_close(struct epoch *e)
 int
 epoch_enter(const struct epoch *e)
 {
+	uint64_t now;
+	int got, error;
+
 	if (e->fd == -1)
 		return 0;
 	while (flock(e->fd, LOCK_SH) == -1)
 		if (errno != EINTR)
 			return -1;
-	if (read_number(e->fd) <= e->number)
+	got = read_number(e->fd, &now);
+	if (got == 0 && now <= e->number)
 		return 0;
+	error = got == -1 ? errno : ESTALE;
 	epoch_leave(e);
-	errno = ESTALE;
+	errno = error;
 	return -1;
 }
 
@@ -118,5 +139,10 @@ drain_lock(const struct queue *q, bool alone, int64_t wait_ms)
 int
 drain_lock_share(int fd)
 {
-	return flock(fd, LOCK_SH);
+	int got;
+
+	do
+		got = flock(fd, LOCK_SH);
+	while (got == -1 && errno == EINTR);
+	return got;
 }

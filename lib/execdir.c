@@ -28,11 +28,12 @@ execdir_open(const char *path, bool make)
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd == -1)
 		return -1;
-	if (fstat(fd, &st) == 0 && st.st_uid == geteuid() &&
-	    (st.st_mode & 022) == 0)
-		return fd;
+	if (fstat(fd, &st) == 0) {
+		if (st.st_uid == geteuid() && (st.st_mode & 022) == 0)
+			return fd;
+		errno = EPERM;
+	}
 	io_close(fd);
-	errno = EPERM;
 	return -1;
 }
 
@@ -44,15 +45,19 @@ open_file(int dir, const char *id, const char *suffix, int flags)
 	int fd;
 
 	snprintf(name, sizeof(name), "%s%s", id, suffix);
-	fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY |
-	    O_CLOEXEC, 0600);
+	do
+		fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK |
+		    O_NOCTTY | O_CLOEXEC, 0600);
+	while (fd == -1 && errno == EINTR);
 	if (fd == -1)
 		return -1;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	    st.st_uid == geteuid() && st.st_nlink <= 1)
-		return fd;
+	if (fstat(fd, &st) == 0) {
+		if (S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+		    st.st_nlink <= 1)
+			return fd;
+		errno = EINVAL;
+	}
 	io_close(fd);
-	errno = EINVAL;
 	return -1;
 }
 
@@ -110,14 +115,13 @@ execdir_read(int dir, const char *id)
 	return open_file(dir, id, ".out", O_RDWR);
 }
 
-bool
+int
 execdir_is_running(int dir, const char *id, pid_t *pid)
 {
-	int fd = open_file(dir, id, ".lock", O_RDWR);
-	bool running;
+	int fd = open_file(dir, id, ".lock", O_RDWR), running;
 
 	if (fd == -1)
-		return false;
+		return errno == ENOENT ? 0 : -1;
 	running = recordlock_holder(fd, pid);
 	io_close(fd);
 	return running;
@@ -182,8 +186,7 @@ clean_up(int dir, const char *id, int fd, int64_t kill_ms)
 		return 0;
 	if (end_left(dir, id, kill_ms) == -1)
 		return -1;
-	execdir_forget(dir, id);
-	return 0;
+	return execdir_forget(dir, id);
 }
 
 enum execdir_end
@@ -201,13 +204,15 @@ execdir_kill(int dir, const char *id, int64_t kill_ms)
 	return result == 0 ? EXECDIR_ENDED : EXECDIR_STUCK;
 }
 
-void
+int
 execdir_forget(int dir, const char *id)
 {
 	char name[NAME_SIZE];
 
+	/* The lock last: as long as it is there, --kill finds the rest. */
 	snprintf(name, sizeof(name), "%s.out", id);
-	unlinkat(dir, name, 0);
+	if (unlinkat(dir, name, 0) == -1 && errno != ENOENT)
+		return -1;
 	snprintf(name, sizeof(name), "%s.lock", id);
-	unlinkat(dir, name, 0);
+	return unlinkat(dir, name, 0) == -1 && errno != ENOENT ? -1 : 0;
 }

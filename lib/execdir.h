@@ -35,8 +35,11 @@ void execdir_mark(int dir, const char *id,
 int execdir_spool(int dir, const char *id);
 int execdir_read(int dir, const char *id);
 
-/* Whether id runs, and by which process: 0, one that cannot be seen. */
-bool execdir_is_running(int dir, const char *id, pid_t *pid);
+/*
+ * Whether id runs (1, or 0), and by which process: 0, one that cannot be
+ * seen.  -1 with errno when it cannot be known.
+ */
+int execdir_is_running(int dir, const char *id, pid_t *pid);
 
 /* Somebody asks for its output, and may wait for so long. */
 void execdir_touch(int dir, const char *id, int64_t ahead_ms);
@@ -54,6 +57,6 @@ enum execdir_end {
 enum execdir_end execdir_kill(int dir, const char *id, int64_t kill_ms);
 
 /* Removes its files. */
-void execdir_forget(int dir, const char *id);
+int execdir_forget(int dir, const char *id);
 
 #endif

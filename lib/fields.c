@@ -278,6 +278,9 @@ read_value(struct reader *r, size_t token, const struct field *field,
 		return read_map(r, token, out);
 	case FIELD_BYTES:
 		return read_bytes(r, token, out);
+	case FIELD_JSON:
+		*(struct span *)out = json_raw(&r->json, token);
+		return 0;
 	case FIELD_FLAG:
 		return read_flag(r, token, out);
 	case FIELD_NUMBER:
@@ -305,6 +308,18 @@ is_twice(struct reader *r, size_t first, size_t at, const char *key)
 	return false;
 }
 
+/* By FIELDS_OTHERS at the end of the table that found is in. */
+static bool
+may_pass_over(const struct reader *r, size_t value, const struct field *found)
+{
+	const struct field *end = found;
+
+	while (end->key != NULL)
+		end++;
+	return end->max != 0 && (found == end ||
+	    json_type_of(&r->json, value) == JSON_NULL);
+}
+
 static int
 read_object(struct reader *r, size_t token, const struct field *fields,
     void *out)
@@ -323,6 +338,10 @@ read_object(struct reader *r, size_t token, const struct field *fields,
 		for (k = 0; fields[k].key != NULL; k++)
 			if (json_string_is(key, fields[k].key))
 				break;
+		if (may_pass_over(r, at + 1, &fields[k])) {
+			r->path.len = outer;
+			continue;
+		}
 		if (fields[k].key == NULL)
 			return wrong(r, "unknown key");
 		if (is_twice(r, token + 1, at, fields[k].key))

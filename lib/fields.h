@@ -35,6 +35,7 @@ enum field_type {
 	FIELD_WORDS,		/* struct words: a string or an array of them */
 	FIELD_MAP,		/* struct texts: "NAME=value" of an object */
 	FIELD_BYTES,		/* struct span: any text */
+	FIELD_JSON,		/* struct span: of the text read, any value */
 	FIELD_FLAG,		/* bool */
 	FIELD_NUMBER,		/* int64_t, 0..max */
 	FIELD_DURATION,		/* int64_t, ms; "10s", or 0 */
@@ -43,7 +44,12 @@ enum field_type {
 	FIELD_OBJECTS		/* struct objects, each by fields */
 };
 
-/* A table ends with an entry without key. */
+/*
+ * A table ends with an entry without key: FIELDS_OTHERS where an object may
+ * have other keys, and null for its own; these are passed over.
+ */
+#define FIELDS_OTHERS	.key = NULL, .max = 1
+
 struct field {
 	const char *key;
 	enum field_type type;

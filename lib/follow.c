@@ -28,6 +28,7 @@ struct follow {
 	bool unannounced;	/* a look found what no event had told */
 	bool counting;		/* at the limit: watching claims go */
 	bool lost;		/* the queue has gone; said once */
+	int look_error;		/* errno that looking last failed with */
 	bool superseded;	/* a newer drain has the queue that came */
 	int write_error;	/* errno of output that is not just closed */
 };
@@ -139,6 +140,16 @@ forget_gone_claims(struct drain *d)
 		}
 }
 
+/* A fault is said once: of a batch, by the caller. */
+static void
+look_failed(struct follow *f, int error)
+{
+	if (error != 0 && error != f->look_error &&
+	    error != f->d->claim_error && f->out != -1)
+		f->d->o->warn(f->d->q->dir, strerror(error));
+	f->look_error = error;
+}
+
 /* Looks at the folders, whatever the events said. */
 static void
 look(struct follow *f)
@@ -147,8 +158,7 @@ look(struct follow *f)
 	size_t before = d->pending.count;
 
 	if (find_queue(f)) {
-		if (drain_scan(d) == -1)
-			d->o->warn(d->q->dir, strerror(errno));
+		look_failed(f, drain_scan(d) == -1 ? errno : 0);
 		f->unannounced = f->looked && d->pending.count > before &&
 		    !read_events(f);
 		f->looked = true;
@@ -197,7 +207,8 @@ claim(struct follow *f)
 		return -1;
 	if (taken == -1) {
 		/* A fault is said once: of a batch, by the caller. */
-		if (errno != d->claim_error && f->out != -1)
+		if (errno != d->claim_error && errno != f->look_error &&
+		    f->out != -1)
 			d->o->warn(d->q->dir, strerror(errno));
 		d->claim_error = errno;
 		pending_clear(&d->pending);	/* until the next look */
@@ -417,7 +428,8 @@ drain_batch(struct drain *d, int64_t wait_ms, volatile sig_atomic_t *stop,
 			result = 0;
 			break;
 		}
-		if ((errno = d->claim_error) != 0)
+		if ((errno = d->claim_error) != 0 ||
+		    (errno = f.look_error) != 0)
 			break;
 		errno = *stop ? EINTR : EAGAIN;
 		if (*stop || (deadline != -1 && now >= deadline))

@@ -5,11 +5,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
-#include <strings.h>
 #include <unistd.h>
 
-#include <nettle/memops.h>
-
+#include "admission.h"
 #include "answer.h"
 #include "clock.h"
 #include "conn.h"
@@ -120,12 +118,19 @@ send_answer(struct gateway *g, struct conn *c)
 
 /* An answer to a request that was not read to its end: the last one here. */
 static void
-refuse(struct gateway *g, struct conn *c, int status, const char *message)
+refuse_with(struct gateway *g, struct conn *c, int status,
+    const char *message, const char *outcome)
 {
 	c->keep_alive = false;
-	answer_put_error(&c->out, status, message, NULL, answer_flags(c));
+	answer_put_error(&c->out, status, message, outcome, answer_flags(c));
 	c->state = CONN_LINGER;
 	send_answer(g, c);
+}
+
+static void
+refuse(struct gateway *g, struct conn *c, int status, const char *message)
+{
+	refuse_with(g, c, status, message, NULL);
 }
 
 /* An error of our own to a request that was read whole, if it has a body. */
@@ -137,70 +142,6 @@ fail(struct gateway *g, struct conn *c, int status, const char *message,
 	conn_next_request(c);
 	c->state = CONN_HEAD;
 	send_answer(g, c);
-}
-
-/* RFC 6750 2.1, case-sensitive; exactly one such header. */
-static bool
-token_matches(const struct gateway *g)
-{
-	static const char scheme[] = "Bearer ";
-	const struct http_header *h;
-	size_t n = strlen(g->o->token), skip = sizeof(scheme) - 1;
-
-	h = http_header_next(&g->req, "authorization", NULL);
-	if (h == NULL || http_header_next(&g->req, "authorization", h) != NULL)
-		return false;
-	return h->value.n == skip + n &&
-	    memcmp(h->value.p, scheme, skip) == 0 &&
-	    memeql_sec(h->value.p + skip, g->o->token, n);
-}
-
-static bool
-contains(struct span text, const char *word)
-{
-	size_t n = strlen(word), i;
-
-	for (i = 0; i + n <= text.n; i++)
-		if (strncasecmp(text.p + i, word, n) == 0)
-			return true;
-	return false;
-}
-
-static bool
-type_is_taken(const struct gateway *g)
-{
-	struct span type = http_header_get(&g->req, "content-type");
-	size_t i;
-
-	if (type.p == NULL)
-		return false;
-	if (contains(type, "json"))
-		return true;
-	for (i = 0; i < g->o->naccept; i++) {
-		size_t n = strlen(g->o->accept[i]);
-
-		if (type.n >= n && strncasecmp(type.p, g->o->accept[i], n) == 0
-		    && (type.n == n || type.p[n] == ';' || type.p[n] == ' '))
-			return true;
-	}
-	return false;
-}
-
-static bool
-host_is_expected(const struct gateway *g)
-{
-	struct span host = g->req.host;
-	size_t i;
-
-	for (i = 0; i < g->o->nhost; i++) {
-		size_t n = strlen(g->o->host[i]);
-
-		if (host.p != NULL && host.n >= n &&
-		    strncasecmp(host.p, g->o->host[i], n) == 0 &&
-		    (host.n == n || host.p[n] == ':'))
-			return true;
-	}
-	return g->o->nhost == 0;
 }
 
 /* Notes what must be remembered when the head itself is out of sight. */
@@ -227,10 +168,13 @@ note_head(struct gateway *g, struct conn *c, size_t len)
 static void
 deny(struct gateway *g, struct conn *c, int status, const char *message)
 {
+	/* Another time it may be taken: that it was not, is said then. */
+	const char *outcome = status == 503 ? OUTCOME_NOT_STARTED : NULL;
+
 	if (c->is_chunked || c->body_len > 0)
-		refuse(g, c, status, message);
+		refuse_with(g, c, status, message, outcome);
 	else
-		fail(g, c, status, message, NULL);
+		fail(g, c, status, message, outcome);
 }
 
 /* A complete head: false when the request has been refused. */
@@ -242,16 +186,16 @@ check_head(struct gateway *g, struct conn *c)
 
 	if (target_canonicalise(req->target, &g->path, &g->query) == -1)
 		refuse(g, c, 400, "Bad request target.");
-	else if (!host_is_expected(g))
+	else if (!admission_of_host(&g->req, g->o))
 		deny(g, c, 421, "Misdirected request.");
-	else if (!token_matches(g))
+	else if (!admission_of_token(&g->req, g->o))
 		deny(g, c, 401, "Invalid bridge token.");
 	else if (g->stop_at != -1)
 		deny(g, c, 503, "Bridge gateway is shutting down.");
 	else if (depth_is_full(&g->depth, g->o->depth_max))
 		deny(g, c, 503, "Bridge request queue is full.");
 	else if (has_body && !c->is_head && !span_is(req->method, "GET") &&
-	    !type_is_taken(g))
+	    !admission_of_type(&g->req, g->o))
 		refuse(g, c, 415, "Bridge only accepts JSON request bodies.");
 	else if (!c->is_chunked && c->body_len > g->o->body_max)
 		refuse(g, c, 413, "Bridge request body exceeded the "
@@ -259,43 +203,6 @@ check_head(struct gateway *g, struct conn *c)
 	else
 		return true;
 	return false;
-}
-
-/* The carried headers of g->req into g->record, repeated ones joined. */
-static void
-take_headers(struct gateway *g)
-{
-	const struct http_header *h, *more;
-	struct record *r = &g->record;
-	struct span value;
-	size_t i, from;
-
-	r->nheaders = 0;
-	buf_reset(&g->joined, 4 * HTTP_HEAD_MAX);
-	/* Never longer than the head with its separators: spans stay put. */
-	if (buf_reserve(&g->joined, 2 * HTTP_HEAD_MAX) == NULL)
-		return;
-	for (i = 0; i < REQUEST_HEADERS_COUNT; i++) {
-		h = http_header_next(&g->req, request_headers[i], NULL);
-		if (h == NULL)
-			continue;
-		value = h->value;
-		more = http_header_next(&g->req, request_headers[i], h);
-		if (more != NULL) {
-			from = g->joined.len;
-			buf_add_span(&g->joined, value);
-			for (; more != NULL; more = http_header_next(&g->req,
-			    request_headers[i], more)) {
-				buf_add_str(&g->joined, ", ");
-				buf_add_span(&g->joined, more->value);
-			}
-			value = (struct span){ g->joined.data + from,
-			    g->joined.len - from };
-		}
-		if (utf8_is_valid(value))
-			r->headers[r->nheaders++] = (struct record_header){
-			    span_of(request_headers[i]), value };
-	}
 }
 
 /* The request's file, from the head in g->req and the connection's body. */
@@ -310,7 +217,7 @@ make_file(struct gateway *g, struct conn *c)
 	r->method = g->req.method;
 	r->path = buf_span(&g->path);
 	r->query = g->query.len > 0 ? buf_span(&g->query) : span_of("");
-	take_headers(g);
+	admission_take_headers(&g->req, &g->joined, r);
 	r->body = conn_body(c);
 	r->body_form = RECORD_BODY_BYTES;
 	r->created_at = span_of(now);

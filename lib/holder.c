@@ -21,7 +21,7 @@ static bool
 may_write(int fd)
 {
 	char mark[sizeof(MARK) - 1];
-	ssize_t n = pread(fd, mark, sizeof(mark), 0);
+	ssize_t n = io_pread_full(fd, mark, sizeof(mark), 0);
 
 	return n == 0 || (n == (ssize_t)sizeof(mark) &&
 	    memcmp(mark, MARK, sizeof(mark)) == 0);
@@ -46,7 +46,7 @@ static void
 read_note(int fd, struct holder *h)
 {
 	char note[NOTE_SIZE + 1], *end, *p = note + strlen(MARK);
-	ssize_t n = pread(fd, note, sizeof(note) - 1, 0);
+	ssize_t n = io_pread_full(fd, note, sizeof(note) - 1, 0);
 	long long since;
 	long pid;
 

@@ -46,15 +46,16 @@ io_write_all(int fd, const void *buf, size_t len)
 	return 0;
 }
 
-ssize_t
-io_read_full(int fd, void *buf, size_t len)
+/* At an offset, or (-1) where the descriptor is. */
+static ssize_t
+read_all(int fd, char *p, size_t len, off_t at)
 {
-	char *p = buf;
 	size_t got = 0;
 	ssize_t n;
 
 	while (got < len) {
-		n = read(fd, p + got, len - got);
+		n = at == -1 ? read(fd, p + got, len - got) :
+		    pread(fd, p + got, len - got, at + (off_t)got);
 		if (n == -1) {
 			if (errno == EINTR)
 				continue;
@@ -65,6 +66,18 @@ io_read_full(int fd, void *buf, size_t len)
 		got += (size_t)n;
 	}
 	return (ssize_t)got;
+}
+
+ssize_t
+io_read_full(int fd, void *buf, size_t len)
+{
+	return read_all(fd, buf, len, -1);
+}
+
+ssize_t
+io_pread_full(int fd, void *buf, size_t len, off_t at)
+{
+	return read_all(fd, buf, len, at);
 }
 
 ssize_t

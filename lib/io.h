@@ -21,6 +21,9 @@ int io_write_all(int fd, const void *buf, size_t len);
 /* Fills buf; returns bytes read (short only at end of file) or -1. */
 ssize_t io_read_full(int fd, void *buf, size_t len);
 
+/* The same from an offset of a file, which stays where it was. */
+ssize_t io_pread_full(int fd, void *buf, size_t len, off_t at);
+
 /*
  * One read of what is there, appended to b (at most chunk bytes).  Returns
  * the bytes, 0 at end of file, -1 with errno (EINTR is retried, EAGAIN not).

@@ -109,11 +109,8 @@ journal_writer_free(struct journal_writer *w)
 static int
 read_at(int fd, void *buf, size_t len, off_t at)
 {
-	ssize_t n;
+	ssize_t n = io_pread_full(fd, buf, len, at);
 
-	do
-		n = pread(fd, buf, len, at);
-	while (n == -1 && errno == EINTR);
 	if (n == -1)
 		return -1;
 	if ((size_t)n != len) {
@@ -220,9 +217,7 @@ take(struct journal *j, void *out, size_t len, off_t at)
 
 	if (at < j->window_at || j->window_len == 0 ||
 	    at + (off_t)len > j->window_at + (off_t)j->window_len) {
-		do
-			n = pread(j->fd, j->window, CHUNK, at);
-		while (n == -1 && errno == EINTR);
+		n = io_pread_full(j->fd, j->window, CHUNK, at);
 		if (n == -1)
 			return -1;
 		j->window_at = at;

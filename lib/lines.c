@@ -33,14 +33,15 @@ lines_add(struct lines *l, struct span bytes)
 enum lines_result
 lines_next(struct lines *l, struct span *line)
 {
-	const char *from = l->in.data + l->scanned, *end;
+	const char *end;
 	bool skipped;
 
 	for (;;) {
 		if (l->scanned == l->in.len)
 			end = NULL;
 		else
-			end = memchr(from, '\n', l->in.len - l->scanned);
+			end = memchr(l->in.data + l->scanned, '\n',
+			    l->in.len - l->scanned);
 		if (end == NULL)
 			break;
 		*line = (struct span){ l->in.data + l->at,
@@ -51,7 +52,6 @@ lines_next(struct lines *l, struct span *line)
 		l->scanned = l->at;
 		if (!skipped)
 			return line->n > l->max ? LINES_TOO_LONG : LINES_LINE;
-		from = l->in.data + l->scanned;
 	}
 	l->scanned = l->in.len;
 	if (l->in.len - l->at <= l->max)
@@ -66,8 +66,10 @@ lines_next(struct lines *l, struct span *line)
 bool
 lines_last(struct lines *l, struct span *line)
 {
+	if (l->at == l->in.len || l->skipping)
+		return false;
 	*line = (struct span){ l->in.data + l->at, l->in.len - l->at };
-	return line->n > 0 && !l->skipping;
+	return true;
 }
 
 void

@@ -17,25 +17,35 @@ int
 lock_open(int dirfd, const char *name)
 {
 	int flags = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-	int fd = openat(dirfd, name, O_RDWR | O_CREAT | flags, 0666);
 	struct stat st;
+	int fd;
 
+	do
+		fd = openat(dirfd, name, O_RDWR | O_CREAT | flags, 0666);
+	while (fd == -1 && errno == EINTR);
 	/* Another user's, or in a sticky folder: it exists, or this fails. */
 	if (fd == -1 && (errno == EACCES || errno == EPERM || errno == EROFS))
 		fd = openat(dirfd, name, O_RDONLY | flags);
 	if (fd == -1)
 		return -1;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		return fd;
-	close(fd);
-	errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+	if (fstat(fd, &st) == 0) {
+		if (S_ISREG(st.st_mode))
+			return fd;
+		errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+	}
+	io_close(fd);
 	return -1;
 }
 
 static enum lock_result
 attempt(int fd, int how)
 {
-	if (flock(fd, how) == 0)
+	int got = flock(fd, how);
+
+	/* Who does not wait has not been interrupted by our timer. */
+	while (got == -1 && errno == EINTR && (how & LOCK_NB))
+		got = flock(fd, how);
+	if (got == 0)
 		return LOCK_TAKEN;
 	return errno == EWOULDBLOCK || errno == EINTR ? LOCK_BUSY :
 	    LOCK_FAILED;

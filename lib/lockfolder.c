@@ -276,13 +276,16 @@ lockfolder_make(int parent, const char *name, pid_t pid, const char *command)
 		return -1;
 	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
 	    O_CLOEXEC);
-	buf_add_int(&number, pid);
-	buf_add_char(&number, '\n');
-	put_owner(&owner, pid, command);
-	if (fd != -1 && write_file(fd, PID_FILE, &number) == 0 &&
-	    write_file(fd, OWNER_FILE, &owner) == 0)
-		return fd;
 	saved = errno;
+	if (fd != -1) {
+		buf_add_int(&number, pid);
+		buf_add_char(&number, '\n');
+		put_owner(&owner, pid, command);
+		if (write_file(fd, PID_FILE, &number) == 0 &&
+		    write_file(fd, OWNER_FILE, &owner) == 0)
+			return fd;
+		saved = errno;
+	}
 	buf_free(&number);
 	buf_free(&owner);
 	io_close(fd);

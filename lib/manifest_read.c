@@ -158,8 +158,11 @@ take_patterns(const struct json *j, size_t t, struct scope *s,
 	n = json_size(j, t);
 	for (i = 0, at = t + 1; i < n && result == 0; i++) {
 		if (take_pattern(j, at, &text) == -1 || buf_failed(&text) ||
-		    add(s, buf_span(&text)) == -1)
+		    add(s, buf_span(&text)) == -1) {
 			result = -1;
+			if (buf_failed(&text))
+				errno = ENOMEM;
+		}
 		at = json_skip(j, at);
 	}
 	buf_free(&text);
@@ -240,15 +243,19 @@ manifest_open(int fd, const char *name, struct fault *f)
 
 	if (m == NULL)
 		return NULL;
+	errno = 0;
 	got = next_line(m, &line);
-	if (got == -1 && errno != 0) {
-		fault_system(f, span_of(name));
-	} else if (got != 1 || take_header(m, line) == -1) {
-		bad(m, f, "not a manifest");
-	} else {
-		m->shared->first = m->window_at + (off_t)m->at;
-		return m;
+	if (got == 1) {
+		errno = 0;
+		if (take_header(m, line) == 0) {
+			m->shared->first = m->window_at + (off_t)m->at;
+			return m;
+		}
 	}
+	if (errno == ENOMEM || (got == -1 && errno != 0))
+		fault_system(f, span_of(name));
+	else
+		bad(m, f, "not a manifest");
 	manifest_free(m);
 	return NULL;
 }
@@ -468,7 +475,7 @@ accept(struct manifest *m)
 	m->last_folder = m->entry.type == ENTRY_DIR ? path.n : parent.n;
 	buf_reset(&m->last, ENTRY_PATH_MAX);
 	buf_add_span(&m->last, path);
-	return buf_failed(&m->last) ? "out of memory" : NULL;
+	return buf_failed(&m->last) ? "memory" : NULL;
 }
 
 const struct entry *
@@ -489,6 +496,7 @@ manifest_peek(struct manifest *m, struct fault *f, bool *failed)
 		*failed = true;
 		return NULL;
 	}
+	errno = 0;
 	if (got == -1)
 		fault = "cut short, or a line is too long";
 	else if (parse_entry(&m->json, line, &m->entry, &m->arena) == -1)
@@ -496,7 +504,12 @@ manifest_peek(struct manifest *m, struct fault *f, bool *failed)
 	else
 		fault = accept(m);
 	if (fault != NULL) {
-		bad(m, f, fault);
+		if (buf_failed(&m->arena) || buf_failed(&m->last))
+			errno = ENOMEM;
+		if (errno == ENOMEM)
+			fault_system(f, span_of(m->shared->name));
+		else
+			bad(m, f, fault);
 		*failed = true;
 		return NULL;
 	}

@@ -212,9 +212,7 @@ modes_next(struct modes *m, struct folder_mode *out)
 	if (m->next == m->n)
 		return 0;
 	p = &m->places[m->next++];
-	do
-		n = pread(m->fd, m->path, p->path_len, (off_t)p->at);
-	while (n == -1 && errno == EINTR);
+	n = io_pread_full(m->fd, m->path, p->path_len, (off_t)p->at);
 	if (n != (ssize_t)p->path_len) {
 		if (n != -1)
 			errno = EIO;

@@ -29,14 +29,23 @@ read_small(const struct queue *q, const char *name, struct buf *b)
 	return result;
 }
 
-/* The pid in server.pid, or 0. */
+/* The pid in server.pid; 0 for none, -1 with errno when it cannot be read. */
 static pid_t
 written_pid(const struct queue *q)
 {
 	struct buf b = { 0 };
 	uint64_t pid = 0;
+	int failed = 0;
 
-	if (read_small(q, PID_FILE, &b) == 0 && b.len > 0) {
+	if (read_small(q, PID_FILE, &b) == -1) {
+		if (errno != ENOENT && errno != ELOOP && errno != EINVAL &&
+		    errno != EFBIG && errno != EACCES)
+			failed = errno;
+		buf_free(&b);
+		errno = failed;
+		return failed != 0 ? -1 : 0;
+	}
+	if (b.len > 0) {
 		if (b.data[b.len - 1] == '\n')
 			b.len--;
 		buf_add_char(&b, '\0');
@@ -62,29 +71,39 @@ is_there(const struct queue *q, const char *name)
 	return fstatat(q->root, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* Who holds the lock: false for nobody. */
-static bool
+/* Who holds the lock: 1, 0 for nobody, -1 with errno when it is not known. */
+static int
 lock_holder(const struct queue *q, pid_t *pid)
 {
-	int fd = queue_open_file(q, LOCK_FILE, O_RDWR);
-	bool held = fd != -1 && recordlock_holder(fd, pid);
+	int fd = queue_open_file(q, LOCK_FILE, O_RDWR), held;
 
+	if (fd == -1)
+		return errno == ENOENT || errno == ELOOP || errno == EINVAL ||
+		    errno == EISDIR || errno == EACCES || errno == ENXIO ?
+		    0 : -1;
+	held = recordlock_holder(fd, pid);
 	io_close(fd);
 	return held;
 }
 
-void
+int
 presence_look(const struct queue *q, struct presence *p)
 {
+	int held;
+
 	*p = (struct presence){ .up = false };
 	if (q->root == -1)
-		return;
-	if (lock_holder(q, &p->pid)) {
+		return 0;
+	held = lock_holder(q, &p->pid);
+	if (held == 1)
 		p->up = p->ours = true;
-		return;
-	}
+	if (held != 0)
+		return held == 1 ? 0 : -1;
 	p->pid = written_pid(q);
+	if (p->pid == -1)
+		return -1;
 	p->up = is_alive(p->pid) && is_there(q, READY_FILE);
+	return 0;
 }
 
 int
@@ -161,7 +180,7 @@ presence_withdraw(const struct queue *q)
 static int
 stop_holder(const struct queue *q, int64_t kill_ms, pid_t *pid)
 {
-	int fd = queue_open_file(q, LOCK_FILE, O_RDWR), result;
+	int fd = queue_open_file(q, LOCK_FILE, O_RDWR), result, held = 0;
 	pid_t next;
 
 	if (fd == -1)
@@ -169,22 +188,27 @@ stop_holder(const struct queue *q, int64_t kill_ms, pid_t *pid)
 	/* Who has taken it meanwhile is stopped, too. */
 	do
 		result = recordlock_stop(fd, kill_ms, pid);
-	while (result == 0 && recordlock_holder(fd, &next));
+	while (result == 0 && (held = recordlock_holder(fd, &next)) == 1);
 	io_close(fd);
-	return result;
+	return held == -1 ? -1 : result;
 }
 
 enum presence_stop
 presence_stop(const struct queue *q, int64_t kill_ms, struct presence *was)
 {
-	presence_look(q, was);
+	pid_t pid;
+
+	if (presence_look(q, was) == -1)
+		return PRESENCE_STUCK;
 	if (was->up && !was->ours)
 		return PRESENCE_FOREIGN;
 	if (was->up) {
 		if (stop_holder(q, kill_ms, &was->pid) == -1)
 			return PRESENCE_STUCK;
-	} else if (is_alive(written_pid(q))) {
-		was->pid = written_pid(q);
+	} else if ((pid = written_pid(q)) == -1) {
+		return PRESENCE_STUCK;
+	} else if (is_alive(pid)) {
+		was->pid = pid;
 		return PRESENCE_FOREIGN;
 	}
 	presence_withdraw(q);

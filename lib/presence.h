@@ -16,8 +16,11 @@ struct presence {
 	pid_t pid;	/* 0 when it is in another pid namespace */
 };
 
-/* Looks; never fails: what cannot be seen is not up. */
-void presence_look(const struct queue *q, struct presence *p);
+/*
+ * What is there and may not be seen is not up: 0.  -1 with errno when it
+ * could not be looked at.
+ */
+int presence_look(const struct queue *q, struct presence *p);
 
 /*
  * Takes the lock for this process: a descriptor that must stay open (and no

@@ -1,9 +1,11 @@
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -14,6 +16,7 @@
 #include "queue.h"
 #include "rename.h"
 
+#define LOCK_TRIES 20		/* of a millisecond each */
 #define SUFFIX ".json"
 #define NAME_SIZE (ID_MAX + sizeof(SUFFIX))
 
@@ -32,6 +35,18 @@ name_of(const char *id)
 
 	snprintf(name.text, sizeof(name.text), "%s" SUFFIX, id);
 	return name;
+}
+
+/* openat(2), which a file system over a network may interrupt. */
+static int
+open_at(int dir, const char *name, int flags, mode_t mode)
+{
+	int fd;
+
+	do
+		fd = openat(dir, name, flags | O_CLOEXEC, mode);
+	while (fd == -1 && errno == EINTR);
+	return fd;
 }
 
 static mode_t
@@ -87,14 +102,14 @@ open_folder(const struct queue *q, int root, enum queue_folder which)
 {
 	const char *name = folder_names[which];
 	struct stat st, root_st;
-	int fd, mode = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	int fd, flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 
-	fd = openat(root, name, mode);
+	fd = open_at(root, name, flags, 0);
 	if (fd == -1 && errno == ENOENT && !(q->flags & QUEUE_LOOK)) {
 		if (mkdirat(root, name, directory_mode(q->flags)) == -1 &&
 		    errno != EEXIST)
 			return -1;
-		fd = openat(root, name, mode);
+		fd = open_at(root, name, flags, 0);
 	}
 	if (fd == -1)
 		return -1;
@@ -129,7 +144,7 @@ queue_reopen(struct queue *q)
 	if ((q->flags & QUEUE_CREATE) &&
 	    make_path(q->dir, directory_mode(q->flags)) == -1)
 		return -1;
-	root = open(q->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	root = open_at(AT_FDCWD, q->dir, O_RDONLY | O_DIRECTORY, 0);
 	if (root == -1)
 		return -1;
 	for (i = 0; i < QUEUE_FOLDERS; i++) {
@@ -209,7 +224,9 @@ publish_name(struct queue *q, int dir, const char *tmp, const char *name)
 	}
 	if (linkat(dir, tmp, dir, name, 0) == -1)
 		return -1;
-	return unlinkat(dir, tmp, 0);
+	/* It is published; a sweep may have been faster. */
+	(void)unlinkat(dir, tmp, 0);
+	return 0;
 }
 
 static int
@@ -220,8 +237,8 @@ open_temporary(struct queue *q, int dir, char *tmp, size_t size)
 	for (tries = 0; tries < 100; tries++) {
 		snprintf(tmp, size, "%lx-%llx.tmp", (unsigned long)getpid(),
 		    (unsigned long long)q->serial++);
-		fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW |
-		    O_CLOEXEC, file_mode(q->flags));
+		fd = open_at(dir, tmp, O_WRONLY | O_CREAT | O_EXCL |
+		    O_NOFOLLOW, file_mode(q->flags));
 		if (fd != -1 || errno != EEXIST)
 			return fd;
 	}
@@ -247,7 +264,7 @@ publish(struct queue *q, enum queue_folder where, const char *id,
 	}
 	if (close(fd) == -1 || publish_name(q, dir, tmp, name.text) == -1)
 		goto fail;
-	return q->flags & QUEUE_SYNC ? fsync(dir) : 0;
+	return 0;
 fail:
 	saved = errno;
 	unlinkat(dir, tmp, 0);
@@ -255,10 +272,27 @@ fail:
 	return -1;
 }
 
+static int
+sync_folder(const struct queue *q, enum queue_folder where)
+{
+	return q->flags & QUEUE_SYNC ? fsync(q->folder[where]) : 0;
+}
+
 int
 queue_submit(struct queue *q, const char *id, struct span record)
 {
-	return publish(q, QUEUE_REQUESTS, id, record);
+	int saved;
+
+	if (publish(q, QUEUE_REQUESTS, id, record) == -1)
+		return -1;
+	if (sync_folder(q, QUEUE_REQUESTS) == 0)
+		return 0;
+	/* It may be claimed by now: only a withdrawal makes it not so. */
+	saved = errno;
+	if (queue_withdraw(q, id) == -1)
+		return 0;
+	errno = saved;
+	return -1;
 }
 
 int
@@ -341,8 +375,8 @@ queue_read(const struct queue *q, enum queue_folder where, const char *id,
 	int fd, result;
 
 	b->len = 0;
-	fd = openat(q->folder[where], name.text,
-	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	fd = open_at(q->folder[where], name.text,
+	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
 	if (fd == -1) {
 		if (errno == ELOOP || errno == ENXIO)
 			errno = ENOENT;
@@ -367,14 +401,44 @@ request_is_claimed(struct queue *q, const char *id)
 	return queue_has(q, QUEUE_CLAIMED, id);
 }
 
-enum queue_delivery
-queue_respond(struct queue *q, const char *id, struct span response)
+/*
+ * Responders answer one at a time.  Else one that had seen the claim could
+ * publish when another's answer has been collected; and as a response is
+ * removed by its name, this one would be taken for that one.  A descriptor, or
+ * -1: ENOENT when the claim has gone, EAGAIN while another has it, which is
+ * waited for no longer than an answer takes.
+ */
+static int
+lock_claim(const struct queue *q, const char *id)
 {
-	if (!request_is_claimed(q, id))
-		return queue_has(q, QUEUE_RESPONSES, id) ? QUEUE_ANSWERED :
-		    QUEUE_UNKNOWN;
+	struct entry_name name = name_of(id);
+	struct stat st;
+	int fd, tries = 0, got;
+
+	fd = open_at(q->folder[QUEUE_CLAIMED], name.text, O_RDONLY |
+	    O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+	if (fd == -1)
+		return -1;
+	while ((got = flock(fd, LOCK_EX | LOCK_NB)) == -1 &&
+	    errno == EAGAIN && tries++ < LOCK_TRIES)
+		poll(NULL, 0, 1);
+	if (got == 0 && fstat(fd, &st) == 0) {
+		if (st.st_nlink > 0)
+			return fd;
+		errno = ENOENT;
+	}
+	io_close(fd);
+	return -1;
+}
+
+/* With the claim locked. */
+static enum queue_delivery
+deliver(struct queue *q, const char *id, struct span response)
+{
 	if (publish(q, QUEUE_RESPONSES, id, response) == -1)
 		return errno == EEXIST ? QUEUE_ANSWERED : QUEUE_FAILED;
+	if (sync_folder(q, QUEUE_RESPONSES) == -1)
+		return QUEUE_FAILED;
 	/* The second look: a requester that left took its claim with it. */
 	if (unlink_entry(q, QUEUE_CLAIMED, id) == 0)
 		return QUEUE_DELIVERED;
@@ -383,6 +447,23 @@ queue_respond(struct queue *q, const char *id, struct span response)
 	if (unlink_entry(q, QUEUE_RESPONSES, id) == 0)
 		return QUEUE_TAKEN_BACK;
 	return errno == ENOENT ? QUEUE_DELIVERED : QUEUE_FAILED;
+}
+
+enum queue_delivery
+queue_respond(struct queue *q, const char *id, struct span response)
+{
+	enum queue_delivery d;
+	int claim = -1;
+
+	if (request_is_claimed(q, id) &&
+	    (claim = lock_claim(q, id)) == -1 && errno != ENOENT)
+		return QUEUE_FAILED;
+	if (claim == -1)
+		return queue_has(q, QUEUE_RESPONSES, id) ? QUEUE_ANSWERED :
+		    QUEUE_UNKNOWN;
+	d = deliver(q, id, response);
+	io_close(claim);
+	return d;
 }
 
 const char *
@@ -410,9 +491,12 @@ queue_collect(struct queue *q, const char *id, size_t max, struct buf *b)
 
 	if (queue_read(q, QUEUE_RESPONSES, id, max, b, &mtime) == -1)
 		error = errno;
-	/* Out of descriptors, say: it is still there for the next try. */
+	/*
+	 * Out of descriptors, say: it is still there for the next try.  A bad
+	 * disk does not even tell whether there is one.
+	 */
 	if (error == ENOENT || error == EMFILE || error == ENFILE ||
-	    error == ENOMEM) {
+	    error == ENOMEM || error == EIO) {
 		errno = error == ENOENT ? ENOENT : EAGAIN;
 		return -1;
 	}
@@ -446,17 +530,16 @@ take_id(char *name)
 
 /* Calls visit for every plausible entry of a folder until it returns false. */
 static int
-walk(const struct queue *q, enum queue_folder where,
-    bool (*visit)(void *ctx, int dir, char *name), void *ctx)
+walk(int folder, bool (*visit)(void *ctx, int dir, char *name), void *ctx)
 {
 	struct dirent *entry;
 	DIR *dir;
 	int fd, saved;
 
-	if (q->folder[where] == -1)
+	if (folder == -1)
 		return 0;
 	/* A stream of its own: dup() would share the offset. */
-	fd = openat(q->folder[where], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open_at(folder, ".", O_RDONLY | O_DIRECTORY, 0);
 	if (fd == -1)
 		return -1;
 	if ((dir = fdopendir(fd)) == NULL) {
@@ -495,7 +578,7 @@ queue_each(const struct queue *q, enum queue_folder where,
 {
 	struct id_visit v = { each, ctx };
 
-	return walk(q, where, visit_id, &v);
+	return walk(q->folder[where], visit_id, &v);
 }
 
 struct temporary_visit {
@@ -526,7 +609,9 @@ queue_remove_temporaries(struct queue *q, int64_t before_ms)
 	int i;
 
 	for (i = 0; i < QUEUE_FOLDERS; i++)
-		(void)walk(q, (enum queue_folder)i, visit_temporary, &v);
+		(void)walk(q->folder[i], visit_temporary, &v);
+	/* Of server.pid and ready.json. */
+	(void)walk(q->root, visit_temporary, &v);
 	return v.removed;
 }
 
@@ -536,14 +621,16 @@ queue_open_file(const struct queue *q, const char *name, int flags)
 	struct stat st;
 	int fd;
 
-	fd = openat(q->root, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY |
-	    O_CLOEXEC, file_mode(q->flags));
+	fd = open_at(q->root, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
+	    file_mode(q->flags));
 	if (fd == -1)
 		return -1;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		return fd;
+	if (fstat(fd, &st) == 0) {
+		if (S_ISREG(st.st_mode))
+			return fd;
+		errno = EINVAL;
+	}
 	io_close(fd);
-	errno = EINVAL;
 	return -1;
 }
 

@@ -13,8 +13,10 @@
  * succeed.  The claim is the commit point: before it nothing has happened,
  * after it the handler may have run.  A responder publishes before it removes
  * the claim; when the claim has gone by then, the requester has left, and the
- * responder takes its own response back.  A second responder, which finds a
- * response, touches nothing: the claim is the first one's to remove.
+ * responder takes its own response back.  It holds the claim's file locked
+ * meanwhile (flock(2), so never longer than it lives): a second responder
+ * writes nothing, and finds a response, or no claim, when it comes again.
+ * tests/model has every order of these steps looked at.
  *
  * The folders belong to the agent and are hostile.  Each is opened once,
  * beneath the queue's own descriptor, and used through it.  An entry counts
@@ -112,8 +114,8 @@ const char *queue_delivery_reason(enum queue_delivery d);
 
 /*
  * Reads the response, at most max bytes, and removes all that is left of the
- * request.  -1 with ENOENT when there is none, EAGAIN when we lack descriptors
- * or memory to read it now; with any other errno it was there, could not be
+ * request.  -1 with ENOENT when there is none, EAGAIN when it cannot
+ * be read now, for want of descriptors or memory, or a bad disk; with any other errno it was there, could not be
  * read, and has been removed all the same.
  */
 int queue_collect(struct queue *q, const char *id, size_t max,

@@ -33,14 +33,25 @@ record_size_max(size_t body_max)
 
 const char *const request_headers[REQUEST_HEADERS_COUNT] = {
 	"accept", "content-type", "idempotency-key", "if-match",
-	"if-none-match"
+	"if-none-match", CAPABILITY_HEADER
 };
 
+static bool
+path_takes_capability(struct span path)
+{
+	static const char below[] = "/runtime-tools/";
+
+	return path.n >= sizeof(below) - 1 &&
+	    memcmp(path.p, below, sizeof(below) - 1) == 0;
+}
+
 bool
-request_header_is_carried(struct span name)
+request_header_is_carried(struct span name, struct span path)
 {
 	size_t i;
 
+	if (span_is(name, CAPABILITY_HEADER))
+		return path_takes_capability(path);
 	for (i = 0; i < REQUEST_HEADERS_COUNT; i++)
 		if (span_is(name, request_headers[i]))
 			return true;
@@ -99,6 +110,8 @@ header_name_is(struct span name, const char *lower)
 	}
 	return lower[i] == '\0';
 }
+
+const char record_no_memory[] = "out of memory";
 
 static enum record_kind
 invalid(struct record *r, const char *fault)
@@ -314,12 +327,12 @@ record_parse(struct record *r, struct span text, size_t body_max)
 
 	reset(r);
 	if (json_parse(&r->json, text) == -1)
-		return invalid(r, errno == ENOMEM ? "out of memory" :
+		return invalid(r, errno == ENOMEM ? record_no_memory :
 		    errno == E2BIG ? "JSON nested too deep or too long" :
 		    "not JSON");
 	/* Unescaping only shortens: with this, spans into it stay put. */
 	if (buf_reserve(&r->arena, text.n) == NULL)
-		return invalid(r, "out of memory");
+		return invalid(r, record_no_memory);
 	if (find_members(r, &m) == -1)
 		return RECORD_INVALID;
 	if (m.token[KEY_ID] != 0 &&
@@ -497,8 +510,16 @@ void
 record_put_error(struct buf *out, struct span id, int status,
     const char *message, const char *outcome)
 {
+	record_put_error_until(out, id, status, message, outcome, 0);
+}
+
+void
+record_put_error_until(struct buf *out, struct span id, int status,
+    const char *message, const char *outcome, int64_t expires_at)
+{
 	struct buf body = { 0 };
-	struct record r = { .id = id, .status = status };
+	struct record r = { .id = id, .status = status,
+	    .expires_at = expires_at };
 
 	record_put_error_body(&body, message, outcome);
 	r.headers[r.nheaders++] = (struct record_header){

@@ -22,6 +22,7 @@
 #define RECORD_TIMEOUT_DEFAULT	35000		/* ms, of a request without */
 
 #define OUTCOME_HEADER		"x-paperclip-bridge-outcome"
+#define CAPABILITY_HEADER	"x-paperclip-github-capability"
 #define OUTCOME_NOT_STARTED	"not-started"
 #define OUTCOME_INDETERMINATE	"indeterminate"
 
@@ -33,6 +34,9 @@ enum record_kind {
 	RECORD_RESPONSE,
 	RECORD_REPORT		/* passed on as it is, not taken apart */
 };
+
+/* The fault of a record that is not to blame for it. */
+extern const char record_no_memory[];
 
 struct record_header {
 	struct span name, value;
@@ -98,14 +102,22 @@ void record_put_report(struct buf *out, struct span id, bool wrote,
 void record_put_error(struct buf *out, struct span id, int status,
     const char *message, const char *outcome);
 
+/* The same with the time until which it must be kept, or 0. */
+void record_put_error_until(struct buf *out, struct span id, int status,
+    const char *message, const char *outcome, int64_t expires_at);
+
 /* The body of such a response. */
 void record_put_error_body(struct buf *out, const char *message,
     const char *outcome);
 
-/* The request headers that are carried; all others stay where they are. */
-#define REQUEST_HEADERS_COUNT 5
+/*
+ * The request headers that are carried; all others stay where they are.  The
+ * capability header is a credential of the newest peer's: it goes where that
+ * is asked for, below /runtime-tools/, and nowhere else.
+ */
+#define REQUEST_HEADERS_COUNT 6
 extern const char *const request_headers[REQUEST_HEADERS_COUNT];
-bool request_header_is_carried(struct span lower_name);
+bool request_header_is_carried(struct span lower_name, struct span path);
 
 /* RFC 9110 9.2.1: a request that may be handled twice without harm. */
 bool method_is_safe(struct span method);

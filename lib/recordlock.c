@@ -18,22 +18,30 @@ recordlock_take(int fd)
 {
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
-	if (fcntl(fd, F_SETLK, &fl) == 0)
+	int got;
+
+	do
+		got = fcntl(fd, F_SETLK, &fl);
+	while (got == -1 && errno == EINTR);
+	if (got == 0)
 		return 0;
 	if (errno == EACCES)
 		errno = EAGAIN;
 	return -1;
 }
 
-bool
+int
 recordlock_holder(int fd, pid_t *pid)
 {
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
-	if (fcntl(fd, F_GETLK, &fl) == -1 || fl.l_type == F_UNLCK)
-		return false;
+	while (fcntl(fd, F_GETLK, &fl) == -1)
+		if (errno != EINTR)
+			return -1;
+	if (fl.l_type == F_UNLCK)
+		return 0;
 	*pid = fl.l_pid > 0 ? fl.l_pid : 0;
-	return true;
+	return 1;
 }
 
 /*
@@ -42,9 +50,12 @@ recordlock_holder(int fd, pid_t *pid)
 static bool
 wait_gone(int fd, pid_t holder, int64_t deadline)
 {
-	pid_t pid;
+	pid_t pid = holder;
+	int held;
 
-	while (recordlock_holder(fd, &pid) && pid == holder) {
+	/* Not known is not gone. */
+	while ((held = recordlock_holder(fd, &pid)) == -1 ||
+	    (held == 1 && pid == holder)) {
 		if (clock_mono_ms() >= deadline)
 			return false;
 		poll(NULL, 0, LOOK_MS);
@@ -62,8 +73,11 @@ signal_holder(int fd, int signo, pid_t pid)
 {
 	int process = (int)syscall(SYS_pidfd_open, pid, 0), result = -1;
 	pid_t again = 0;
+	int held = recordlock_holder(fd, &again);
 
-	if (!recordlock_holder(fd, &again) || again != pid)
+	if (held == -1)
+		result = -1;
+	else if (held == 0 || again != pid)
 		result = 0;
 	else if (process != -1)
 		result = (int)syscall(SYS_pidfd_send_signal, process, signo,
@@ -77,9 +91,12 @@ signal_holder(int fd, int signo, pid_t pid)
 int
 recordlock_stop(int fd, int64_t kill_ms, pid_t *pid)
 {
+	int held;
+
 	*pid = 0;
-	if (!recordlock_holder(fd, pid))
-		return 0;
+	held = recordlock_holder(fd, pid);
+	if (held != 1)
+		return held;
 	if (*pid == 0) {
 		errno = EPERM;		/* in another pid namespace */
 		return -1;

@@ -19,8 +19,11 @@
  */
 int recordlock_take(int fd);
 
-/* Who has it: false for nobody.  *pid is 0 in another pid namespace. */
-bool recordlock_holder(int fd, pid_t *pid);
+/*
+ * Who has it: 1, 0 for nobody, -1 with errno when it cannot be known.  *pid is
+ * 0 in another pid namespace.
+ */
+int recordlock_holder(int fd, pid_t *pid);
 
 /*
  * Ends the holder: TERM, KILL after kill_ms, until it has the lock no more;

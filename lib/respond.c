@@ -9,7 +9,8 @@
 /*
  * A gateway waits at its socket for as long as it waits at all.  Any other
  * requester may come back later, until its request's deadline: the response
- * says how long it must be kept.  0 when nothing is known.
+ * says how long it must be kept, if its handler did not.  0 when nothing is
+ * known.
  */
 static int64_t
 keep_until(struct responder *r, const char *id)
@@ -17,6 +18,8 @@ keep_until(struct responder *r, const char *id)
 	size_t max = record_size_max(r->body_max);
 	int64_t mtime;
 
+	if (r->record.expires_at != 0 || id_is_from_gateway(r->record.id))
+		return r->record.expires_at;
 	if (queue_read(r->q, QUEUE_CLAIMED, id, max, &r->file, &mtime) == -1 &&
 	    queue_read(r->q, QUEUE_REQUESTS, id, max, &r->file, &mtime) == -1)
 		return 0;
@@ -38,14 +41,15 @@ respond_record(struct responder *r, struct buf *out)
 	int error = ENOMEM;
 
 	snprintf(id, sizeof(id), "%.*s", (int)r->record.id.n, r->record.id.p);
-	if (r->record.expires_at == 0 && !id_is_from_gateway(r->record.id))
-		r->record.expires_at = keep_until(r, id);
+	r->record.expires_at = keep_until(r, id);
 	buf_reset(&r->file, 1 << 20);
 	record_put_response(&r->file, &r->record);
 	if (!buf_failed(&r->file)) {
 		d = queue_respond(r->q, id, buf_span(&r->file));
 		error = errno;
 	}
+	if (d == QUEUE_FAILED)
+		r->error = error;
 	put_report(out, r->record.id, d, error);
 }
 
@@ -55,14 +59,18 @@ respond_too_large(struct responder *r, struct buf *out)
 {
 	char id[ID_MAX + 1], message[128];
 	enum queue_delivery d;
+	int64_t expires_at;
 
 	snprintf(id, sizeof(id), "%.*s", (int)r->record.id.n, r->record.id.p);
+	expires_at = keep_until(r, id);
 	snprintf(message, sizeof(message), "Bridge response body exceeded the "
 	    "configured size limit of %zu bytes.", r->body_max);
 	buf_reset(&r->file, 1 << 20);
-	record_put_error(&r->file, r->record.id, 504, message,
-	    OUTCOME_INDETERMINATE);
+	record_put_error_until(&r->file, r->record.id, 504, message,
+	    OUTCOME_INDETERMINATE, expires_at);
 	d = queue_respond(r->q, id, buf_span(&r->file));
+	if (d == QUEUE_FAILED)
+		r->error = errno;
 	put_report(out, r->record.id, d, errno);
 }
 

@@ -11,6 +11,7 @@ struct responder {
 	size_t body_max;
 	struct record record;	/* of the last line: its id, its fault */
 	struct buf file;	/* private */
+	int error;		/* errno of the last that was not written */
 };
 
 enum respond_result {

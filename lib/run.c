@@ -62,7 +62,7 @@ end_left(struct run *r)
 {
 	struct exec e = { .action = "ending what was left", .tried = true };
 	struct wordlist w = { NULL, 0, 0 };
-	int status;
+	int status, attempt;
 
 	words_add(r, &w, r->tools);
 	words_add(r, &w, "pc-exec");
@@ -70,12 +70,11 @@ end_left(struct run *r)
 	words_add(r, &w, run_text(r, "%s/exec", r->root));
 	words_add(r, &w, "--kill");
 	words_add(r, &w, "agent");
-	if ((status = run_words(r, &e, &w)) == -1)
-		return -1;
 	/* 1: it had ended by itself. */
-	if (status > 1)
-		return run_fail_exec(r, e.action, status, e.tail);
-	return 0;
+	for (attempt = 0; (status = run_words(r, &e, &w)) > 1; attempt++)
+		if (!run_may_try_again(r, status, attempt))
+			return run_fail_exec(r, e.action, status, e.tail);
+	return status == -1 ? -1 : 0;
 }
 
 static int
@@ -97,6 +96,28 @@ recover(struct run *r)
 	buf_reset(&r->end->message, 0);
 	r->end->status = 0;
 	return 0;
+}
+
+/* Where things are now, for who looks at the events, or keeps a lease. */
+static void
+tell_places(struct run *r)
+{
+	const struct runconfig_asset *a = r->c->assets.v;
+	struct buf assets = { .data = NULL };
+	size_t i;
+
+	for (i = 0; i < r->c->assets.n; i++) {
+		buf_add_str(&assets, i > 0 ? "," : "");
+		buf_add_str(&assets, run_quoted(r, a[i].key));
+		buf_add_char(&assets, ':');
+		buf_add_str(&assets, run_quoted(r, run_text(r, "%s/%s",
+		    r->root, a[i].key)));
+	}
+	run_event(r, "sync-in", "realized", "\"remoteCwd\":%s,"
+	    "\"runtimeRoot\":%s,\"assets\":{%.*s}", run_quoted(r, r->remote),
+	    run_quoted(r, r->root), (int)assets.len,
+	    assets.len > 0 ? assets.data : "");
+	buf_free(&assets);
 }
 
 static int
@@ -165,8 +186,10 @@ prepare(struct run *r, struct bridge *b)
 	/* It opens its channel while the workspace goes in. */
 	if (start_bridge(r, b) == -1)
 		return -1;
-	if (phase(r, "sync-in", run_sync_in) == -1 ||
-	    phase(r, "install", run_install) == -1 ||
+	if (phase(r, "sync-in", run_sync_in) == -1)
+		return -1;
+	tell_places(r);
+	if (phase(r, "install", run_install) == -1 ||
 	    phase(r, "provision", run_provision) == -1)
 		return -1;
 	return 0;

@@ -35,6 +35,7 @@ struct run_options {
 struct run_end {
 	int status;		/* the agent's; 100, 111; 128 + signal */
 	struct buf message;	/* what failed, or empty */
+	const char *phase;	/* and when: "bootstrap", ...; static text */
 };
 
 /* 0 with *end; -1 with errno when it could not begin. */

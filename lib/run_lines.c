@@ -8,35 +8,62 @@
 
 #define LINE_MAX_BYTES (256 * 1024)
 
+/* Anew: a line may say the same twice. */
+static struct span
+take_bytes(struct buf *bytes, struct span raw, bool base64)
+{
+	bytes->len = 0;
+	if (!base64)
+		json_unescape(bytes, raw);
+	else if (base64_is_canonical(raw))
+		(void)base64_decode(bytes, raw);
+	return buf_span(bytes);
+}
+
+static char *
+take_text(struct said *s, struct span raw)
+{
+	char *text = fields_alloc(&s->memory, raw.n + 1);
+	struct buf bytes = { .data = NULL };
+
+	/* Unescaping only shortens. */
+	json_unescape(&bytes, raw);
+	if (text != NULL && bytes.len > 0)
+		memcpy(text, bytes.data, bytes.len);
+	buf_free(&bytes);
+	return text;
+}
+
+static void
+take_string(struct said *s, struct span name, struct span raw)
+{
+	if (json_string_is(name, "stdout"))
+		s->out = take_bytes(&s->out_bytes, raw, false);
+	else if (json_string_is(name, "stdoutBase64"))
+		s->out = take_bytes(&s->out_bytes, raw, true);
+	else if (json_string_is(name, "stderr"))
+		s->err = take_bytes(&s->err_bytes, raw, false);
+	else if (json_string_is(name, "stderrBase64"))
+		s->err = take_bytes(&s->err_bytes, raw, true);
+	else if (json_string_is(name, "error"))
+		s->error = take_text(s, raw);
+	else if (json_string_is(name, "startedAt"))
+		s->started = take_text(s, raw);
+}
+
 /* A string, a number, a flag, or null, by name: what pc-exec writes. */
 static void
 take(struct said *s, const struct json *j, size_t key)
 {
 	struct span name = json_raw(j, key), raw = json_raw(j, key + 1);
-	bool text = json_type_of(j, key + 1) == JSON_STRING;
-	bool flag = span_is(raw, "true");
+	enum json_type type = json_type_of(j, key + 1);
+	bool flag = type == JSON_BOOL && span_is(raw, "true");
 	int64_t n = -1;
 
 	(void)json_integer(j, key + 1, INT64_MAX, &n);
-	if (text) {
-		s->bytes.len = 0;
-		if (json_string_is(name, "stdoutBase64") ||
-		    json_string_is(name, "stderrBase64")) {
-			if (base64_is_canonical(raw))
-				(void)base64_decode(&s->bytes, raw);
-		} else {
-			json_unescape(&s->bytes, raw);
-		}
-	}
-	if (text && json_string_is(name, "stdout"))
-		s->out = buf_span(&s->bytes);
-	else if (text && json_string_is(name, "stdoutBase64"))
-		s->out = buf_span(&s->bytes);
-	else if (text && json_string_is(name, "stderr"))
-		s->err = buf_span(&s->bytes);
-	else if (text && json_string_is(name, "stderrBase64"))
-		s->err = buf_span(&s->bytes);
-	else if (json_string_is(name, "pid"))
+	if (type == JSON_STRING)
+		take_string(s, name, raw);
+	if (json_string_is(name, "pid"))
 		s->pid = n;
 	else if (json_string_is(name, "exit"))
 		s->ended = (s->status = n) >= 0 && n <= 255;
@@ -52,12 +79,6 @@ take(struct said *s, const struct json *j, size_t key)
 		s->next = n;
 	else if (json_string_is(name, "running"))
 		s->running = flag;
-	else if (text && json_string_is(name, "error") &&
-	    (s->error = fields_alloc(&s->memory, s->bytes.len + 1)) != NULL)
-		memcpy(s->error, s->bytes.data, s->bytes.len);
-	else if (text && json_string_is(name, "startedAt") &&
-	    (s->started = fields_alloc(&s->memory, s->bytes.len + 1)) != NULL)
-		memcpy(s->started, s->bytes.data, s->bytes.len);
 }
 
 int
@@ -71,7 +92,8 @@ said_parse(struct said *s, struct span line)
 	if (json_parse(&j, line) == 0 && json_type_of(&j, 0) == JSON_OBJECT) {
 		for (at = 1; at < j.count; at = json_skip(&j, at + 1))
 			take(s, &j, at);
-		result = buf_failed(&s->bytes) ? -1 : 0;
+		result = buf_failed(&s->out_bytes) ||
+		    buf_failed(&s->err_bytes) ? -1 : 0;
 	}
 	json_free(&j);
 	return result;
@@ -81,7 +103,8 @@ void
 said_free(struct said *s)
 {
 	fields_free(&s->memory);
-	buf_free(&s->bytes);
+	buf_free(&s->out_bytes);
+	buf_free(&s->err_bytes);
 }
 
 void

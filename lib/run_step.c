@@ -80,6 +80,7 @@ run_fail(struct run *r, int status, const char *format, ...)
 	va_end(args);
 	buf_add_str(&r->end->message, text != NULL ? text : "out of memory");
 	r->end->status = status;
+	r->end->phase = r->phase;
 	free(text);
 	return -1;
 }

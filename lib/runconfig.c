@@ -81,6 +81,17 @@ static const struct field agent_fields[] = {
 	{ .key = NULL }
 };
 
+static const struct field lease_fields[] = {
+	{ MEMBER("company", FIELD_TEXT, runconfig_lease, company) },
+	{ MEMBER("environment", FIELD_TEXT, runconfig_lease, environment) },
+	{ MEMBER("for", FIELD_MAP, runconfig_lease, levels) },
+	{ MEMBER("issue", FIELD_TEXT, runconfig_lease, issue) },
+	{ MEMBER("store", FIELD_TEXT, runconfig_lease, store) },
+	{ MEMBER("wait", FIELD_DURATION, runconfig_lease, wait_ms) },
+	{ MEMBER("workspace", FIELD_TEXT, runconfig_lease, workspace) },
+	{ .key = NULL }
+};
+
 static const struct field limits_fields[] = {
 	{ MEMBER("body", FIELD_SIZE, runconfig_limits, body) },
 	{ MEMBER("depth", FIELD_NUMBER, runconfig_limits, depth),
@@ -113,6 +124,7 @@ static const struct field fields[] = {
 	{ .key = "deadlines", .type = FIELD_OBJECT, .at = 0,
 	    .fields = deadline_fields },
 	{ SECTION(install, install) },
+	{ SECTION(lease, lease) },
 	{ SECTION(limits, limits) },
 	{ SECTION(provision, provision) },
 	{ MEMBER("state", FIELD_TEXT, runconfig, state) },
@@ -130,11 +142,11 @@ smaller(uint64_t a, uint64_t b)
 int
 runconfig_read(struct runconfig *c, struct span text, struct fault *f)
 {
-	static char remote[] = REMOTE, adapter[] = ADAPTER;
+	static char adapter[] = ADAPTER;
 	static char rules[] = "@default", conflict[] = "source";
 
 	*c = (struct runconfig){ .channel.stream = true,
-	    .workspace.remote = remote, .workspace.conflict = conflict,
+	    .workspace.conflict = conflict, .lease.wait_ms = -1,
 	    .api.rules = rules, .adapter = adapter,
 	    .install.timeout_ms = EXEC_MS, .provision.timeout_ms = EXEC_MS,
 	    .limits.body = RECORD_BODY_MAX, .limits.depth = DEPTH,
@@ -142,10 +154,6 @@ runconfig_read(struct runconfig *c, struct span text, struct fault *f)
 	    .call_ms = CALL_MS };
 	if (text.n > 0 && fields_read(text, fields, c, &c->memory, f) == -1)
 		return -1;
-	/* A whole record fits into half of what an exec can say. */
-	if (c->channel.output_max >= OUTPUT_MIN)
-		c->limits.body = smaller(c->limits.body,
-		    (c->channel.output_max / 2 - 69632) / 6);
 	return 0;
 }
 
@@ -215,11 +223,18 @@ check_folder(const char *key, const char *path, struct fault *f)
 }
 
 int
-runconfig_check(const struct runconfig *c, struct fault *f)
+runconfig_settle(struct runconfig *c, struct fault *f)
 {
+	static char remote[] = REMOTE;
 	const char *conflict = c->workspace.conflict;
 	size_t i;
 
+	if (c->workspace.remote == NULL)
+		c->workspace.remote = remote;
+	/* A whole record fits into half of what an exec can say. */
+	if (c->channel.output_max >= OUTPUT_MIN)
+		c->limits.body = smaller(c->limits.body,
+		    (c->channel.output_max / 2 - 69632) / 6);
 	if (c->channel.argv.n == 0)
 		return wrong(f, "channel.argv", "missing");
 	if (c->channel.output_max != 0 && c->channel.output_max < OUTPUT_MIN)

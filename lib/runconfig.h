@@ -56,6 +56,14 @@ struct runconfig_limits {
 	int64_t depth, in_flight;
 };
 
+/* What pc-lease is asked for; environment NULL: nothing. */
+struct runconfig_lease {
+	char *environment;	/* "": the company's default */
+	char *company, *issue, *store, *workspace;
+	struct texts levels;	/* "issue=box", ...: which one each level names */
+	int64_t wait_ms;	/* -1: not at all; 0: for ever */
+};
+
 struct runconfig {
 	struct runconfig_channel channel;
 	struct runconfig_workspace workspace;
@@ -64,6 +72,7 @@ struct runconfig {
 	struct runconfig_tools tools;
 	struct runconfig_command install, provision;
 	struct runconfig_agent agent;
+	struct runconfig_lease lease;
 	struct runconfig_limits limits;
 	int64_t exec_ms, call_ms;	/* deadlines of an exec, an API call */
 	char *adapter;			/* the runtime root's last component */
@@ -71,11 +80,17 @@ struct runconfig {
 	struct fields_memory memory;	/* private */
 };
 
-/* The defaults, and then what text says.  0, or -1 with f: free it anyway. */
+/*
+ * The defaults, and then what text says; the remote workspace stays NULL when
+ * it says nothing of it.  0, or -1 with f: free it anyway.
+ */
 int runconfig_read(struct runconfig *c, struct span text, struct fault *f);
 
-/* After options had their say: whether it can be.  0, or -1 with f. */
-int runconfig_check(const struct runconfig *c, struct fault *f);
+/*
+ * After options and a lease had their say: the defaults of what is left, and
+ * whether it can be.  0, or -1 with f.
+ */
+int runconfig_settle(struct runconfig *c, struct fault *f);
 void runconfig_free(struct runconfig *c);
 
 /* One line of JSON: what must be the same for a session to be taken up. */

@@ -142,7 +142,7 @@ char *run_last_lines(struct run *r, struct span text, size_t lines,
 
 /* --- lines of pc-exec ------------------------------------------------------- */
 
-/* What a line of its output says; the text is the line's. */
+/* What a line of its output says; it keeps its own copies. */
 struct said {
 	struct span out, err;	/* a piece of output, or neither */
 	int64_t pid;		/* it has begun; -1: this line does not say */
@@ -150,12 +150,12 @@ struct said {
 	bool ended;		/* it has, and what follows holds */
 	int64_t status, signal;
 	bool timed_out, skipped;
-	char *cause, *error;
+	char *error;
 	int64_t lost;
 	int64_t next;		/* of --output; -1: this line does not say */
 	bool running;
 	struct fields_memory memory;	/* private */
-	struct buf bytes;
+	struct buf out_bytes, err_bytes;	/* private: of out, of err */
 };
 
 /* 0, or -1: not such a line.  Free it either way. */

@@ -76,9 +76,33 @@ stage_again(struct stage *s, struct fault *f)
 	return s->new == -1 ? stage_fault(f) : 0;
 }
 
+/* What a failure to open or find it means: 0 for nothing there, -1. */
+static int
+absent(int error)
+{
+	return error == ENOENT || error == ENOTDIR || error == ELOOP ? 0 : -1;
+}
+
+/* Half of what is there is nothing to go on with. */
+static int
+forget_about(const struct stage *s)
+{
+	int dir = s->dir != -1 ? s->dir :
+	    openat(s->runtime, s->name, DIR_FLAGS), got;
+
+	if (dir == -1)
+		return absent(errno);
+	got = unlinkat(dir, STAGE_ABOUT, 0);
+	if (s->dir == -1)
+		io_close(dir);
+	return got == -1 && errno != ENOENT && errno != EISDIR ? -1 : 0;
+}
+
 int
 stage_remove(struct stage *s, struct fault *f)
 {
+	if (forget_about(s) == -1)
+		return stage_fault(f);
 	io_close(s->new);
 	io_close(s->dir);
 	s->new = s->dir = -1;
@@ -104,13 +128,6 @@ stage_file(struct stage *s, const char *name)
 {
 	return openat(s->dir, name, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW |
 	    O_CLOEXEC, 0600);
-}
-
-/* What a failure to open or find it means: 0 for nothing there, -1. */
-static int
-absent(int error)
-{
-	return error == ENOENT || error == ENOTDIR || error == ELOOP ? 0 : -1;
 }
 
 int

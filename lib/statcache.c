@@ -76,8 +76,8 @@ is_whole(int fd, off_t *end)
 	    st.st_size < (off_t)least)
 		return false;
 	*end = st.st_size - SHA256_SIZE;
-	if (pread(fd, want, sizeof(want), *end) != (ssize_t)sizeof(want) ||
-	    pread(fd, block, MAGIC_SIZE, 0) != (ssize_t)MAGIC_SIZE ||
+	if (io_pread_full(fd, want, sizeof(want), *end) !=
+	    (ssize_t)sizeof(want) || io_pread_full(fd, block, MAGIC_SIZE, 0) != (ssize_t)MAGIC_SIZE ||
 	    memcmp(block, MAGIC, MAGIC_SIZE) != 0)
 		return false;
 	sha256_init(&sum);

@@ -212,7 +212,10 @@ start_command(struct wait *w)
 		_exit(126);
 	}
 	buf_free(&url);
-	return w->command > 0 ? 0 : -1;
+	if (w->command > 0)
+		return 0;
+	w->command = 0;
+	return -1;
 }
 
 /* When the server gave up: the command has no use any more. */

@@ -93,18 +93,19 @@ sweep_run(struct queue *q, size_t body_max, bool look_only, struct sweep *out)
 {
 	struct walk w = { .q = q, .out = out, .body_max = body_max,
 	    .now = clock_wall_ms(), .look_only = look_only };
-	int i, result = 0;
+	int i, error = 0;
 
 	*out = (struct sweep){ .oldest_ms = -1 };
 	for (i = 0; i < QUEUE_FOLDERS; i++) {
 		w.where = (enum queue_folder)i;
 		if (queue_each(q, w.where, visit, &w) == -1)
-			result = -1;
+			error = errno;
 	}
 	if (!look_only)
 		out->removed += queue_remove_temporaries(q,
 		    w.now - RECORD_TIMEOUT_DEFAULT);
 	buf_free(&w.file);
 	record_free(&w.record);
-	return result;
+	errno = error;
+	return error == 0 ? 0 : -1;
 }

@@ -186,7 +186,9 @@ unpack_check_origin(struct unpacking *k)
 	struct compare *c = NULL;
 	int got = -1;
 
-	if (m != NULL && cache != NULL)
+	if (cache == NULL)
+		staging_fault(k->f);
+	else if (m != NULL)
 		c = compare_open(k->u->root, none, manifest_scope(m), m,
 		    cache, NULL, k->f);
 	k->cache_proved = true;

@@ -6,7 +6,7 @@ setup() {
 	cd "$BATS_TEST_TMPDIR" || return
 	export LC_ALL=C TZ=UTC
 	umask 022
-	unset "${!PAPERCLIP_@}" PC_API_TOKEN
+	unset "${!PAPERCLIP_@}" PC_API_TOKEN PC_ACTOR PC_COMPANY PC_STORE "${!PC_LEASE_@}" "${!PG@}"
 	pids=()
 }
 
@@ -62,4 +62,11 @@ put_request() {
 # age FILE SECONDS - as if it had been written that long ago.
 age() {
 	touch -d "@$(($(date +%s) - $2))" "$1"
+}
+
+# with_descriptors N COMMAND... - that can have N of them, and has three.
+with_descriptors() {
+	# shellcheck disable=SC2016
+	bash -c 'for fd in 3 4 5 6 7 8 9; do eval "exec $fd>&-"; done
+	    ulimit -n "$0" && exec "$@"' "$@"
 }

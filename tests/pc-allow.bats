@@ -108,6 +108,19 @@ vector_triple() {
 	[ "$output" = '{"id":"r1","method":"GET","path":"/api/agents/me","query":"","headers":{"accept":"a","content-type":"b","idempotency-key":"e","if-match":"f","if-none-match":"g"},"body":"","createdAt":"t"}' ]
 }
 
+@test "pc-allow: the capability header passes below /runtime-tools/ only" {
+	headers='{"content-type":"b","x-paperclip-github-capability":"c"}'
+	request POST /runtime-tools/github/credentials "$headers" >in
+	run pc-allow -r @2026.916 <in
+	jq -e --argjson all "$headers" '.headers == $all' <<<"$output"
+	request POST /api/issues/7/comments "$headers" >in
+	run pc-allow -r @2026.916 <in
+	jq -e '.headers == {"content-type":"b"}' <<<"$output"
+	request POST /runtime-tools/github/credentials "$headers" >in
+	run pc-allow <in
+	jq -e '.status == 403' <<<"$output"
+}
+
 @test "pc-allow: a header value with CR, LF or NUL refuses the request" {
 	for bad in '\r' '\n' '\u0000' '\u0001'; do
 		request GET /api/agents/me "{\"accept\":\"a${bad}b\"}" >in

@@ -243,6 +243,26 @@ put_vector() {
 	[ -z "$(ls q/claimed)" ]
 }
 
+@test "pc-drain: a line that lacks only its end may be read: no not-started" {
+	make_queue
+	put_request q a POST
+	# The pipe takes 64K, and then the newline is missing.
+	n=$((65536 - $(pc-drain -q q --peek | wc -c) + 1))
+	jq -c --arg x "$(printf "%${n}s" | tr ' ' x)" '.body += $x' \
+	    q/requests/a.json >b && mv b q/requests/a.json
+	mkfifo pipe
+	exec 6<>pipe
+	pc-drain -q q -f >pipe 3>&- 6>&- &
+	pids+=($!)
+	wait_until test -e q/claimed/a.json
+	kill "${pids[0]}"
+	ended "${pids[0]}"
+	exec 7<pipe 6>&-
+	[ "$(wc -c <&7)" = 65536 ]
+	[ -e q/claimed/a.json ]
+	[ -z "$(ls q/responses)" ]
+}
+
 # --- fail, recover ----------------------------------------------------------
 
 @test "pc-drain: --fail answers 503 what is pending, 504 what was claimed" {
@@ -414,8 +434,8 @@ put_vector() {
 @test "pc-drain: --respond without a line for too long leaves, exit 111" {
 	make_queue
 	put_request q a
-	start_drain --respond --keep-alive 250ms
-	for i in 1 2 3 4 5; do sleep 0.09; echo >&5; done
+	start_drain --respond --keep-alive 1s
+	for i in 1 2 3 4 5; do sleep 0.3; echo >&5; done
 	kill -0 "$pid"
 	ended "$pid" 111
 	[ "$(<err)" = "pc-drain: stdin: silent for too long: the channel is dead" ]
@@ -547,4 +567,24 @@ put_vector() {
 	[ "$stderr" = "pc-drain: none: No such file or directory" ]
 	[ ! -e none ]
 	run -100 pc-drain -q q --echo
+}
+
+@test "pc-drain: a folder that cannot be read is not an empty one" {
+	mkdir q
+	id=$(pc-enqueue -q q --no-wait GET /x)
+	run --separate-stderr -111 with_descriptors 8 pc-drain -q q --no-wait
+	[ "$stderr" = "pc-drain: q: Too many open files" ]
+	run -111 with_descriptors 7 pc-drain -q q --sweep
+	[[ $output == "pc-drain: q: Too many open files" ]]
+	[ -e "q/requests/$id.json" ]
+}
+
+@test "pc-drain: an epoch that cannot be read does not go back" {
+	mkdir q
+	run -1 pc-drain -q q --no-wait --epoch 9
+	pc-enqueue -q q --no-wait GET /x
+	run -111 "$BATS_TEST_DIRNAME/../build/faults/at" log 0/pread64/1 EIO \
+	    pc-drain -q q --no-wait --epoch 7
+	[ "$output" = "pc-drain: q: Input/output error" ]
+	[ "$(cat q/epoch)" = 00000000000000000009 ]
 }

@@ -253,6 +253,12 @@ answer() {
 	    -e inject=openat:error=EMFILE pc-enqueue -q q -t 1s GET /x
 	[ "$output" = "pc-enqueue: q: Too many open files" ]
 	[ -z "$(find q -type f)" ]
+	# Published already, when the folder cannot be written to the disk.
+	run -111 strace -qq -o trace -e trace=fsync \
+	    -e inject=fsync:error=EIO:when=2 \
+	    pc-enqueue -q q --sync -t 1s POST /x
+	[ "$output" = "pc-enqueue: q: Input/output error" ]
+	[ -z "$(find q -type f)" ]
 }
 
 @test "pc-enqueue: without renameat2's flags it links, and claims all the same" {
@@ -290,4 +296,11 @@ answer() {
 	run ! grep -q getdents trace
 	[ "$(grep -c 'O_CREAT' trace)" -eq 1 ]
 	[ "$(sed -n '/inotify_init1/,$p' trace | wc -l)" -lt 40 ]
+}
+
+@test "pc-enqueue: --no-wait leaves nothing that nobody knows the id of" {
+	mkdir q
+	run --separate-stderr -111 bash -c 'pc-enqueue -q q --no-wait -d "{}" POST /x >/dev/full'
+	[ "$stderr" = "pc-enqueue: stdout: No space left on device" ]
+	[ -z "$(ls q/requests q/claimed | grep json)" ]
 }

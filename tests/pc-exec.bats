@@ -269,6 +269,13 @@ gone() {
 	run -0 pc-exec -C ids --output loud -w 20s sleep 60
 	[[ ${lines[0]} == *pid* ]]
 	wait_until sh -c 'pc-exec -C ids --output loud | grep -q there'
+	# Output that is there ends a command that has hardly begun: not one of
+	# these takes the 2 s that it has before KILL.
+	SECONDS=0
+	for _ in {1..20}; do
+		pc-exec -C ids --output loud -w 20s sleep 60 >/dev/null
+	done
+	[ "$SECONDS" -lt 10 ]
 }
 
 @test "pc-exec: --kill ends a stopped one, and what a killed pc-exec has left" {
@@ -608,7 +615,7 @@ os.execvp(sys.argv[1], sys.argv[1:])' "$@" <r
 	wait_until test -e up1
 	# The second has opened the file, and takes its lock when the first has
 	# removed it.
-	strace -qq -o trace -e trace=openat,fcntl -e inject=fcntl:delay_enter=1000000:when=1 \
+	strace -qq -o trace -e trace=openat,fcntl -e inject=fcntl:delay_enter=3000000:when=1..2 \
 	    pc-exec -C ids <<<'{"id":"n","lifeline":false,"argv":["sh","-c",": >up2; read x <go2"]}' 3>&- &
 	second=$!
 	pids+=("$second")
@@ -782,5 +789,16 @@ os.execvp(sys.argv[1], sys.argv[1:])' "$@" <r
 		wait_until gone
 		exec 8<&- 9>&-
 		: >pids
+	done
+}
+
+@test "pc-exec: output that comes in small reads is all of it" {
+	echo '{"argv":["sh","-c","echo one; echo two"],"id":"job"}' | pc-exec -C ids --detach
+	wait_until sh -c 'pc-exec -C ids --output job | grep -q "\"running\":false"'
+	pc-exec -C ids --output job >whole
+	for n in 1 2; do
+		"$BATS_TEST_DIRNAME/../build/faults/at" log "0/pread64/$n" short \
+		    pc-exec -C ids --output job | cmp - whole
+		grep -qx hit log
 	done
 }

@@ -709,3 +709,16 @@ signal.pause()' 3>&- &
 	pc-lock --break D
 	pc-lock --dir --break D
 }
+
+@test "pc-lock: an interrupted look at a free lock is not a busy one" {
+	run -0 "$BATS_TEST_DIRNAME/../build/faults/at" log 0/flock/1 EINTR \
+	    pc-lock -n lock true
+	[ -z "$output" ]
+}
+
+@test "pc-lock: --no-inherit: a command that was not begun is not done" {
+	run -111 "$BATS_TEST_DIRNAME/../build/faults/at" log 0/write/1 EIO \
+	    pc-lock --no-inherit lock touch ran
+	[ "$output" = "pc-lock: touch: Input/output error" ]
+	[ ! -e ran ]
+}

@@ -199,10 +199,34 @@ reports() {
 @test "pc-respond: keeps an answer for a requester that comes back" {
 	claimed a b
 	put_request q c POST ',"timeoutMs":60000'
+	put_request q d POST ',"timeoutMs":60000'
 	age q/requests/c.json 10
-	{ line a 200 ',"expiresAt":12345'; line b; line c; } | pc-respond -q q >out
+	{ line a 200 ',"expiresAt":12345'; line b; line c
+	printf '{"id":"d","status":200,"headers":{},"body":"%0300000d"}\n' 0; } |
+	    pc-respond -q q >out
 	[ "$(jq .expiresAt q/responses/a.json)" = 12345 ]
 	now=$(date +%s)
 	[ "$(jq ".expiresAt / 1000 - $now | . > 30 and . < 36" q/responses/b.json)" = true ]
 	[ "$(jq ".expiresAt / 1000 - $now | . > 45 and . < 51" q/responses/c.json)" = true ]
+	# also an answer that was too large to keep
+	[ "$(jq .status q/responses/d.json)" = 504 ]
+	[ "$(jq ".expiresAt / 1000 - $now | . > 55 and . < 61" q/responses/d.json)" = true ]
+}
+
+@test "pc-respond: while one answers, another writes nothing" {
+	claimed a
+	line a >in
+	# Past its look, before it publishes.
+	strace -qq -o trace -e trace=write -e inject=write:signal=STOP:when=1 \
+	    pc-respond -q q <in >out 3>&- &
+	pids+=($!)
+	wait_until sh -c 'ls q/responses | grep -q tmp'
+	responder=$(pgrep -P "${pids[0]}")
+	wait_until grep -q '^State:.*[Tt]' "/proc/$responder/status"
+	[ "$(line a 500 | pc-respond -q q | reports)" = "a false Resource temporarily unavailable" ]
+	kill -CONT "$responder"
+	ended "${pids[0]}"
+	[ "$(reports <out)" = "a true delivered" ]
+	[ "$(jq .status q/responses/a.json)" = 200 ]
+	[ "$(find q -type f)" = q/responses/a.json ]
 }

@@ -301,6 +301,20 @@ run_here() {
 	[ "$output" = good ]
 }
 
+@test "pc-run: a line with two texts, from a sandbox that lies, is two texts" {
+	long=$(head -c 4000 /dev/zero | tr '\0' b)
+	cat >liar <<-SH
+	#!/bin/bash
+	set -o pipefail
+	"\$@" | sed -u '/^{"stderr"/s/.*/{"stdout":"","stderr":"said","error":"$long"}/'
+	SH
+	chmod +x liar
+	here '"provision":{"command":"echo a >&2; exit 4"}'
+	jq --arg liar "$PWD/liar" '.channel.argv = [$liar]' run.json >r && mv r run.json
+	run_here true
+	[ "$stderr" = "pc-run: provision: exit code 4: said" ]
+}
+
 @test "pc-run: install: needless when it is there; a failure is a warning" {
 	here '"install":{"command":"echo ran >installed","detect":"sh"}'
 	run_here true

@@ -631,3 +631,14 @@ ticks() { cut -d' ' -f14,15 "/proc/$(child)/stat"; }
 	ended "$pid" 137
 	wait_until sh -c "! kill -0 $command"
 }
+
+@test "pc-serve: a lock that cannot be looked at is nobody's: no --status, no --stop" {
+	serve
+	run -111 with_descriptors 7 pc-serve -q q --status
+	[ "$output" = "pc-serve: q: Too many open files" ]
+	run -111 with_descriptors 7 pc-serve -q q --stop
+	[ "$output" = "pc-serve: q: Too many open files" ]
+	kill -0 "$pid"
+	[ -e q/ready.json ]
+	run -0 pc-serve -q q --stop
+}

@@ -77,6 +77,23 @@ conflict_dir() {
 	[ "$(cat "$(conflict_dir)/c")" = host ]
 }
 
+@test "merge: what somebody has open for writing is kept: they may write yet" {
+	mkdir W
+	printf 1 >W/f
+	printf 1 >W/gone
+	in_
+	printf 2 >R/f
+	rm R/gone
+	exec 7>>W/f 8>>W/gone
+	back
+	printf ' more' >&7
+	printf ' too' >&8
+	exec 7>&- 8>&-
+	[ "$(cat W/f)" = 2 ]
+	[ "$(cat "$(conflict_dir)/f")" = "1 more" ]
+	grep -rqx '1 too' W
+}
+
 # --- baselines ----------------------------------------------------------------
 
 @test "merge: an archive without its baseline, or with another, is refused" {

@@ -2,8 +2,8 @@
 # The build itself: what make promises.
 load helper
 
-TOOLS=(pc-allow pc-drain pc-enqueue pc-exec pc-file pc-forward pc-lock
-    pc-respond pc-run pc-serve pc-tarsync)
+TOOLS=(pc-allow pc-drain pc-enqueue pc-exec pc-file pc-forward pc-lease
+    pc-lock pc-respond pc-run pc-serve pc-tarsync)
 
 top() {
 	cd "$BATS_TEST_DIRNAME/.."

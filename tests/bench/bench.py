@@ -23,6 +23,7 @@ sys.dont_write_bytecode = True
 import figures
 import goals
 import latency
+import lease
 import lock
 import plots
 import readme
@@ -192,6 +193,13 @@ class Bench:
                                  self.plan.quick)
             for parent in self.plan.lock_parents}
 
+    def lease_figures(self):
+        progress("leases")
+        self.results["lease"] = {
+            parent: self.attempt(f"leases in {parent}", lease.measure, parent,
+                                 self.plan.quick)
+            for parent in self.plan.lock_parents}
+
     def sync_figures(self):
         for parent in (TMPFS,) if self.plan.quick else (TMPFS, DISK):
             found = self.attempt(f"workspaces in {parent}", sync.measure,
@@ -220,7 +228,7 @@ class Bench:
         for section in (self.limits, self.carry_calls, self.latency_figures,
                         self.whole_figures, self.queue_figures,
                         self.gateway_figures, self.lock_figures,
-                        self.sync_figures):
+                        self.lease_figures, self.sync_figures):
             begin = time.monotonic()
             section()
             self.results.setdefault("took", {})[section.__name__] = round(

@@ -3,6 +3,7 @@
 import statistics
 
 import latency
+import lease
 import lock
 import sync_report
 import whole
@@ -94,6 +95,24 @@ def queue_goals(results):
                    "at most 1.5", dear / cheap <= 1.5)
 
 
+def lease_goals(results):
+    for parent, found in results.get("lease", {}).items():
+        if not found:
+            continue
+        for store in ("sqlite", "sqlite, one lease"):
+            yield (f"leases acquired and released, {store}, {parent}",
+                   f"{text_of(found[store])} a second",
+                   "at least 1000 a second",
+                   statistics.median(found[store]) >= 1000)
+        for name in ("postgresql", "bare"):
+            yield (f"  the same, {name}, {parent}",
+                   f"{text_of(found[name])} a second", "", None)
+        of_bare = lease.ratios(found)
+        yield (f"leases on PostgreSQL to the bare statements, {parent}",
+               text_of(of_bare, 2), "at least 0.5",
+               statistics.median(of_bare) >= 0.5)
+
+
 def lock_goals(results):
     for parent, found in results.get("lock", {}).items():
         if not found:
@@ -135,6 +154,7 @@ def goals(results):
     yield from queue_goals(results)
     yield from gateway_goals(results, results["plan"]["waiting"])
     yield from lock_goals(results)
+    yield from lease_goals(results)
     yield from sync_report.goals(results.get("sync", {}))
     yield from link_goals(results)
     yield from whole.goals(results.get("whole"))

@@ -246,6 +246,20 @@ def lock_rows(results):
         yield from rows.rows
 
 
+def lease_rows(results):
+    for parent, found in results.get("lease", {}).items():
+        if not found:
+            continue
+        rows = Rows("leases")
+        rows.group(f"acquire and release, PostgreSQL, {parent}", "/s",
+                   ("pc-lease batch", OURS, found["postgresql"]),
+                   ("pgbench, the same statements", PEER, found["bare"]))
+        for store in ("sqlite", "sqlite, one lease"):
+            rows.group(f"acquire and release, {store}, {parent}", "/s",
+                       ("pc-lease batch", OURS, found[store]))
+        yield from rows.rows
+
+
 def rest_rows(results):
     """The gateway, when nothing happens."""
     gateway = results.get("gateway", {})
@@ -295,7 +309,7 @@ def limit_rows(results):
 def rows_of(results):
     rows = []
     for section in (call_rows, latency_rows, whole_rows, sync_rows, lock_rows,
-                    rest_rows, limit_rows):
+                    lease_rows, rest_rows, limit_rows):
         rows += section(results)
     return rows
 

@@ -1,24 +1,20 @@
 #!/usr/bin/env python3
-"""pc-tarsync stopped at every system call that changes something, and raced.
+"""pc-tarsync raced; and the trees that tools.py stops it over, at each call.
 
-Points: each scenario runs once under strace to list those calls, then once
-for each of them and each fault: SIGKILL there, ENOSPC, EIO; and EIO for each
-call that reads.  Who exits 0 has made the new tree.  After that, and
-`pc-tarsync recover`, the tree is the old or the new one; after the same call
-once more it is the new one, and nothing is left behind.  No version of a
-file that the host had is gone.
+Scenarios, for tools.py: who exits 0 has made the new tree.  After a fault,
+and `pc-tarsync recover`, the tree is the old or the new one; after the same
+call once more it is the new one, and nothing is left behind.  No version of
+a file that the host had is gone.
 
 Races: while unpack, merge and mirror run, another process swaps folders of
 the target for links that lead outside, or edits files.  Nothing outside
 changes, and no edit is lost.
 
-usage: tarsync.py [--every N] [--rounds N] [--seed N] [--self-test]
+usage: tarsync.py [--rounds N] [--seed N]
 """
 import argparse
-import collections
 import os
 import random
-import re
 import shutil
 import subprocess
 import sys
@@ -28,13 +24,6 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), '..'))
 import tree  # noqa: E402
 
-CALLS = ('openat', 'write', 'pwrite64', 'mkdirat', 'renameat', 'renameat2',
-         'unlinkat', 'linkat', 'symlinkat', 'fchmod', 'fchmodat', 'chmod',
-         'utimensat', 'ftruncate', 'mknodat', 'copy_file_range')
-FAULTS = ('signal=KILL', 'error=ENOSPC', 'error=EIO')
-# What only looks: when it fails, nothing may be taken for absent or done.
-READS = ('openat', 'read', 'pread64', 'getdents64', 'newfstatat',
-         'readlinkat', 'lseek')
 STAYS = {'manifest', 'manifest.cache', 'staging.lock', 'conflicts'}
 
 
@@ -269,115 +258,6 @@ class MergeGit(Merge):
         return archive
 
 
-def points(scenario):
-    """The calls that change something, as (name, number of that name)."""
-    log = scenario.top + '/log'
-    done = scenario.run('strace', '-o', log, '-e', 'trace=' + ','.join(CALLS))
-    if done.returncode != 0:
-        raise SystemExit(f'{type(scenario).__name__}: {done.stderr}')
-    counts, found = collections.Counter(), []
-    with open(log, errors='replace') as f:
-        for line in f:
-            call = re.match(r'(\w+)\(', line)
-            if not call:
-                continue
-            name = call.group(1)
-            counts[name] += 1
-            if name == 'openat' and 'O_CREAT' not in line:
-                continue
-            if name == 'write' and re.match(r'write\([12],', line):
-                continue
-            found.append((name, counts[name]))
-    return found
-
-
-def read_points(scenario):
-    """The calls that read, from where the tool knows its folder."""
-    log = scenario.top + '/log'
-    scenario.run('strace', '-o', log, '-e', 'trace=' + ','.join(READS))
-    counts, found, begun = collections.Counter(), [], False
-    with open(log, errors='replace') as f:
-        for line in f:
-            call = re.match(r'(\w+)\(', line)
-            if not call:
-                continue
-            name = call.group(1)
-            counts[name] += 1
-            begun = begun or scenario.top in line
-            if begun and 'O_CREAT' not in line:
-                found.append((name, counts[name]))
-    return found
-
-
-def try_point(scenario, name, number, fault):
-    """What is wrong after one fault at one point, or None; and reached."""
-    scenario.start()
-    log = scenario.top + '/log'
-    done = scenario.run('strace', '-o', log, '-e', 'trace=' + name, '-e',
-                        f'inject={name}:{fault}:when={number}')
-    with open(log, errors='replace') as f:
-        text = f.read()
-    reached = 'INJECTED' in text or 'killed by SIGKILL' in text
-    if not reached:
-        return 'was not reached'
-    lost = scenario.check_versions()
-    if lost:
-        return f'lost {lost}'
-    if done.returncode == 0 and scenario.state() != scenario.after:
-        return 'exits 0, and is not new: ' + '; '.join(tree.differences(
-            scenario.after, scenario.state())[:3])
-    again = scenario.recover()
-    if again.returncode != 0:
-        return f'recover: {again.stderr}'
-    if not scenario.good(scenario.state()):
-        return 'neither old nor new: ' + '; '.join(tree.differences(
-            scenario.after, scenario.state())[:5])
-    if scenario.check_versions():
-        return f'lost {scenario.check_versions()} by recover'
-    again = scenario.run()
-    if again.returncode != 0:
-        return f'the next call: {again.stderr}'
-    if scenario.state() != scenario.after:
-        return 'not new: ' + '; '.join(tree.differences(
-            scenario.after, scenario.state())[:5])
-    if scenario.check_versions():
-        return f'lost {scenario.check_versions()}'
-    if scenario.left():
-        return f'left {scenario.left()}'
-    if done.returncode == 0 and 'KILL' in fault:
-        return 'survived SIGKILL'
-    return None
-
-
-def all_points(top, every):
-    tried = failed = 0
-    for kind in (Overlay, Clean, CleanEntries, Delta, Again, Recover, Mirror,
-                 Merge, MergeGit):
-        scenario = kind(os.path.join(top, kind.__name__))
-        scenario.start()
-        scenario.before = scenario.state()
-        if scenario.run().returncode != 0:
-            raise SystemExit(f'{kind.__name__}: {scenario.run().stderr}')
-        scenario.after = scenario.state()
-        scenario.start()
-        found = points(scenario)
-        scenario.start()
-        reads = read_points(scenario)
-        todo = [(*p, fault) for fault in FAULTS for p in found]
-        todo += [(*p, 'error=EIO') for p in reads]
-        todo = todo[::every]
-        for name, number, fault in todo:
-            tried += 1
-            wrong = try_point(scenario, name, number, fault)
-            if wrong:
-                failed += 1
-                print(f'{kind.__name__}: {fault} at {name} {number}: {wrong}')
-        print(f'{kind.__name__}: {len(todo)} faults at {len(found)} calls '
-              f'that change and {len(reads)} that read')
-    print(f'{tried} points tried, each reached; {failed} failed')
-    return failed
-
-
 # --- races ---
 
 def swap(target, canary, rng):
@@ -476,55 +356,15 @@ def race_edits(top, rounds, seed):
     return failed
 
 
-def self_test(top):
-    """A tool that works in place must be found out, by points and races."""
-    here = top + '/bin'
-    os.mkdir(here)
-    real = shutil.which('pc-tarsync')
-    with open(here + '/pc-tarsync', 'w') as f:
-        f.write(f'''#!/bin/sh
-case $1 in
-unpack) exec tar -C "$3" -xf - ;;
-recover) exit 0 ;;
-*) exec {real} "$@" ;;
-esac
-''')
-    os.chmod(here + '/pc-tarsync', 0o755)
-    os.environ['PATH'] = here + ':' + os.environ['PATH']
-    scenario = Overlay(top + '/self')
-    scenario.start()
-    shutil.rmtree(scenario.top + '/T/dir')
-    os.unlink(scenario.top + '/T/file')
-    shutil.copytree(scenario.top + '/T', scenario.top + '/old2',
-                    symlinks=True)
-    shutil.rmtree(scenario.top + '/old')
-    os.rename(scenario.top + '/old2', scenario.top + '/old')
-    scenario.before = scenario.state()
-    scenario.run()
-    scenario.after = scenario.state()
-    scenario.start()
-    found = [p for p in points(scenario)]
-    wrong = [try_point(scenario, *p, 'signal=KILL') for p in found]
-    ok = any(w and 'neither old nor new' in w for w in wrong)
-    print(f'a tar that works in place: {"found out" if ok else "NOT found"} '
-          f'at {sum(1 for w in wrong if w)} of {len(found)} points')
-    return 0 if ok else 1
-
-
 def main():
     args = argparse.ArgumentParser()
-    args.add_argument('--every', type=int, default=1)
     args.add_argument('--rounds', type=int, default=1000)
     args.add_argument('--seed', type=int, default=int(time.time()))
-    args.add_argument('--self-test', action='store_true')
     args = args.parse_args()
     with tempfile.TemporaryDirectory(dir=os.environ.get('TMPDIR')) as top:
         try:
-            if args.self_test:
-                return self_test(top)
             print(f'seed {args.seed}')
-            failed = all_points(top, args.every)
-            failed += race_links(top, args.rounds, args.seed)
+            failed = race_links(top, args.rounds, args.seed)
             failed += race_edits(top, args.rounds, args.seed)
             return 1 if failed else 0
         finally:

@@ -60,12 +60,24 @@ one_winner(const int count[static OUTCOMES], const char *name)
 	    !queue_has(q, QUEUE_REQUESTS, name);
 }
 
+/* One that met another's lock comes again, as responders do. */
+static enum queue_delivery
+respond(struct racer *r, const char *name, struct span text)
+{
+	enum queue_delivery d;
+
+	do
+		d = queue_respond(&r->q, name, text);
+	while (d == QUEUE_FAILED && errno == EAGAIN);
+	return d;
+}
+
 static enum outcome
 answer(struct racer *r, const char *name)
 {
 	char text[2] = { (char)('0' + r->number), '\0' };
 
-	switch (queue_respond(&r->q, name, span_of(text))) {
+	switch (respond(r, name, span_of(text))) {
 	case QUEUE_DELIVERED:
 		return DELIVERED;
 	case QUEUE_ANSWERED:
@@ -96,7 +108,7 @@ answer_or_leave(struct racer *r, const char *name)
 	enum outcome outcome;
 
 	if (r->number > 0) {
-		d = queue_respond(&r->q, name, span_of("x"));
+		d = respond(r, name, span_of("x"));
 		return d == QUEUE_DELIVERED ? DELIVERED :
 		    d == QUEUE_FAILED ? WRONG : REFUSED;
 	}
