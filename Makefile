@@ -8,7 +8,8 @@
 # make install    PREFIX= and DESTDIR= as usual; also uninstall
 # make demo       the main job for real; installs what it needs
 # make check      lint, all tests, again under sanitizers; installs likewise
-# make bench      speed, as ratios against peers in the same run
+# make bench      one table of what it costs, beside peers in the same run;
+#                 BENCHFLAGS=--publish puts it into README.md
 # make faults     every process killed, every call failed, ROUNDS=500,
 #                 40 holders of a lock each time, and whole runs
 # make fuzz       every parser, T=30s each, and HTTP against Node's parser

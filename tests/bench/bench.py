@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""The speed of a call's whole way, in one run beside what it is compared to.
+"""What all of it costs, in one run beside what it is compared to.
 
-    make bench        (tests/bench/bench.py [--quick])
+    make bench        (tests/bench/bench.py [--quick] [--details] [--report]
+                      [--publish]: make bench BENCHFLAGS=...)
 
-In each round every way carries every kind of load, one way after the other;
-differences and ratios are taken within a round, and shown as the median of
-the rounds (smallest to largest).  Prints tables; build/bench/results.json has
-every figure.  What could not be run is listed at the end.
+Who does the same job is measured in turn, round after round; ratios are taken
+within a round, and shown as the median of the rounds (smallest-largest).
+Prints one table, where a peer is faster, what was asked for, and what could
+not be run; build/bench/ gets results.json and two plots.
 """
 
 import argparse
