@@ -1,6 +1,7 @@
 """The two pictures, by gnuplot."""
 
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -39,7 +40,21 @@ def gnuplot(path, height, text):
         capture_output=True, text=True, check=False)
     if run.returncode != 0:
         raise Failed(f"gnuplot: {run.stderr.strip()[-200:]}")
+    shrink(path)
     return path
+
+
+def shrink(path):
+    """Without the groups in which nothing is, and points that none has."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    text, found = re.sub(
+        r"\s*<path id='(gpPt\d+)'.*?/>",
+        lambda match: match[0] if f"'#{match[1]}'" in text else "", text), 1
+    while found:
+        text, found = re.subn(r"<g [^>]*>\s*</g>\n?", "", text)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def data(name, points):
@@ -95,7 +110,7 @@ def sync_plot(results, folder):
         text = f"""set multiplot layout 1,2 margins 0.09,0.73,0.17,0.8 \\
 spacing 0.04 title "{shape}, over ssh, by how many have changed (*: carries all)"
 set logscale x
-set format x "%g"
+set format x "%.0s%c"
 set xrange [0.8:{1.25 * max(by_count)}]
 set yrange [{bounds(by_count)}]
 set ytics (10,20,50,100,200,500,1000,2000,5000,10000,20000,50000)
