@@ -8,7 +8,8 @@
 # make install    PREFIX= and DESTDIR= as usual; also uninstall
 # make demo       the main job for real; installs what it needs
 # make check      lint, all tests, again under sanitizers; installs likewise
-# make bench      speed, as ratios against peers in the same run
+# make bench      one table of what it costs, beside peers in the same run;
+#                 BENCHFLAGS=--publish puts it into README.md
 # make faults     every process killed, every call failed, ROUNDS=500,
 #                 40 holders of a lock each time, and whole runs
 # make fuzz       every parser, T=30s each, and HTTP against Node's parser
@@ -223,8 +224,8 @@ CHECKPKG = $(DEMOPKG) bats bsdtar=libarchive-tools bwrap=bubblewrap \
 	   busybox-static cppcheck git jq mandoc musl-gcc=musl-tools node=nodejs \
 	   openssh-client openssh-server openssl perl podman postgresql runc \
 	   script=bsdutils shellcheck strace
-BENCHPKG = $(BUILDPKG) curl iproute2 musl-gcc=musl-tools node=nodejs npm=npm openssh-client \
-	   openssh-server postgresql python3 rsync time util-linux
+BENCHPKG = $(BUILDPKG) curl gnuplot=gnuplot-nox iproute2 musl-gcc=musl-tools \
+	   node=nodejs npm=npm openssh-client openssh-server postgresql python3 rsync time util-linux
 INTEROPPKG = $(DEMOPKG) bats jq musl-gcc=musl-tools node=nodejs npm=npm
 FUZZPKG  = $(BUILDPKG) clang libclang-rt-14-dev node=nodejs
 

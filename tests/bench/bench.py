@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""The speed of a call's whole way, in one run beside what it is compared to.
+"""What all of it costs, in one run beside what it is compared to.
 
-    make bench        (tests/bench/bench.py [--quick])
+    make bench        (tests/bench/bench.py [--quick] [--details] [--report]
+                      [--publish]: make bench BENCHFLAGS=...)
 
-In each round every way carries every kind of load, one way after the other;
-differences and ratios are taken within a round, and shown as the median of
-the rounds (smallest to largest).  Prints tables; build/bench/results.json has
-every figure.  What could not be run is listed at the end.
+Who does the same job is measured in turn, round after round; ratios are taken
+within a round, and shown as the median of the rounds (smallest-largest).
+Prints one table, where a peer is faster, what was asked for, and what could
+not be run; build/bench/ gets results.json and two plots.
 """
 
 import argparse
@@ -21,24 +22,27 @@ import time
 sys.dont_write_bytecode = True
 
 import figures
+import goals
+import latency
 import lease
 import lock
+import plots
+import readme
+import report
 import sync
 from procs import Failed, Group, cpu_seconds, rss_kib, switches
+from sync_report import TMPFS
 import whole
-from ways import (BUILD, Delayed, Ours, Peer, Run, SlowExec, Straight,
-                  Tunnel)
+from ways import BUILD, Ours, Peer, Run, Straight, Tunnel
 
-TMPFS = "/dev/shm"
 DISK = "/var/tmp"
+RESULTS = os.path.join(BUILD, "results.json")
 
 GET = ["/api/agents/me?n=%N"]
 POST = ["/api/issues/issue-1/comments?n=%N",
         "-H", "content-type: application/json", "-b", '{"body":"call %N"}']
-LOADS = {
-    "get1": (1, GET), "get16": (16, GET), "get64": (64, GET),
-    "post1": (1, POST), "post16": (16, POST), "post64": (64, POST),
-}
+LOADS = {"get1": (1, GET), "get16": (16, GET),
+         "post1": (1, POST), "post16": (16, POST)}
 
 
 class Plan:
@@ -46,11 +50,14 @@ class Plan:
 
     def __init__(self, quick):
         self.quick = quick
-        self.rounds = 1 if quick else 3
-        self.seconds = 0.5 if quick else 2
+        self.rounds = 1 if quick else 5
+        self.seconds = 0.5 if quick else 1
         self.loads = ["get1", "get16", "post16"] if quick else list(LOADS)
-        self.depths = (500, 2000) if quick else (1000, 10000)
-        self.enqueues = 50 if quick else 200
+        self.latencies = [50] if quick else [0, 50, 150]
+        self.latency_rounds = 1 if quick else 3
+        self.lock_parents = [TMPFS] if quick else [TMPFS, DISK]
+        self.depths = (200, 1000) if quick else (1000, 10000)
+        self.enqueues = 20 if quick else 200
         self.starts = 5 if quick else 20
         self.waiting = 200 if quick else 1000
         self.idle_seconds = 1 if quick else 2
@@ -112,6 +119,7 @@ class Bench:
         ways = []
         try:
             ways = self.start_ways()
+            self.results["peerIdle"] = peer_idle(ways)
             self.results["ways"] = self.measure_ways(ways)
         finally:
             for way in ways:
@@ -163,48 +171,43 @@ class Bench:
         progress("whole runs")
         self.results["whole"] = self.attempt(
             "whole runs", whole.measure, 3 * self.plan.rounds + 1,
-            20 if self.plan.quick else whole.AT_ONCE)
+            5 if self.plan.quick else whole.AT_ONCE)
 
-    def link_figures(self):
-        """A GET's median with slow links and slow execs, us."""
-        found = self.results["links"] = {}
-        for way in (Delayed("25 ms each way", 25),
-                    Delayed("75 ms each way", 75),
-                    SlowExec("150 ms more for an exec", 0.15)):
-            progress(f"pc-run over ssh, {way.name}")
-            api = self.group.start([os.path.join(BUILD, "api")],
-                                   stdout=subprocess.PIPE)
-            try:
-                url = "http://127.0.0.1:" + self.group.first_line(api, "api")
-                if self.attempt(way.name, self.start_way, way, url):
-                    one = self.attempt(way.name, measure, way, "get1", 3)
-                    if one:
-                        found[way.name] = one["us"]["p50"]
-            finally:
-                way.stop()
-                self.group.stop()
+    def latency_figures(self):
+        plan = self.plan
+        calls = latency.Calls(plan.latency_rounds, run_load, progress)
+        runs = {}
+        for ms in plan.latencies:
+            self.attempt(f"calls, exec + {ms} ms", calls.at, ms, self.group)
+            progress(f"whole runs, exec + {ms} ms")
+            runs[ms] = self.attempt(
+                f"whole runs, exec + {ms} ms", latency.whole_runs, TMPFS, ms,
+                plan.latency_rounds)
+        self.skipped += calls.skipped
+        self.results["latency"] = {"calls": calls.found, "runs": {
+            ms: found for ms, found in runs.items() if found}}
 
     def lock_figures(self):
         progress("the lock")
         self.results["lock"] = {
             parent: self.attempt(f"locks in {parent}", lock.measure, parent,
                                  self.plan.quick)
-            for parent in (TMPFS, DISK)}
+            for parent in self.plan.lock_parents}
 
     def lease_figures(self):
         progress("leases")
         self.results["lease"] = {
             parent: self.attempt(f"leases in {parent}", lease.measure, parent,
                                  self.plan.quick)
-            for parent in (TMPFS, DISK)}
+            for parent in self.plan.lock_parents}
 
     def sync_figures(self):
-        parents = (TMPFS,) if self.plan.quick else (TMPFS, DISK)
-        for parent in parents:
-            progress(f"workspaces in {parent}")
-            self.results.setdefault("sync", {})[parent] = self.attempt(
-                f"workspaces in {parent}", sync.measure, parent,
-                self.plan.quick)
+        for parent in (TMPFS,) if self.plan.quick else (TMPFS, DISK):
+            found = self.attempt(f"workspaces in {parent}", sync.measure,
+                                 parent, self.plan.quick, progress)
+            self.results.setdefault("sync", {})[parent] = found
+            self.skipped += [f"{reason}, {parent}"
+                             for reason in (found or {}).get("skipped", [])]
 
     def limits(self):
         progress("limits of the machine")
@@ -216,9 +219,38 @@ class Bench:
             line.split("\t") for line in run.stdout.splitlines()]
 
 
+    def measure(self):
+        for name in ("api", "limits", "load"):
+            if not os.access(os.path.join(BUILD, name), os.X_OK):
+                sys.exit(f"bench.py: build/bench/{name}: not built; "
+                         "make bench")
+        self.results["machine"] = machine()
+        self.results["plan"] = vars(self.plan)
+        for section in (self.limits, self.carry_calls, self.latency_figures,
+                        self.whole_figures, self.queue_figures,
+                        self.gateway_figures, self.lock_figures,
+                        self.lease_figures, self.sync_figures):
+            begin = time.monotonic()
+            section()
+            self.results.setdefault("took", {})[section.__name__] = round(
+                time.monotonic() - begin, 1)
+        self.results["skipped"] = self.skipped
+
+
 def progress(text):
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def peer_idle(ways):
+    """Memory in KiB, and wake-ups in a second, of its gateway at rest."""
+    for way in ways:
+        if isinstance(way, Peer):
+            pids = way.procs["gateway"]
+            before = switches(pids)
+            time.sleep(1)
+            return rss_kib(pids), switches(pids) - before
+    return None
 
 
 def run_load(way, load, extent):
@@ -254,254 +286,56 @@ def measure(way, load, seconds):
     return report
 
 
-# The tables.
-
-def text_of(values, digits=0, spread=True):
-    """Median (smallest to largest); "-" of nothing."""
-    values = [value for value in values if value is not None]
-    if not values:
-        return "-"
-    text = f"{statistics.median(values):,.{digits}f}"
-    if spread and len(values) > 1:
-        text += f" ({min(values):,.{digits}f}-{max(values):,.{digits}f})"
-    return text
+def columns(head, rows):
+    widths = [max(len(str(row[at])) for row in [head, *rows])
+              for at in range(len(head))]
+    for row in [head, *rows]:
+        yield "  ".join([str(row[0]).ljust(widths[0]), *[
+            str(cell).rjust(width) for cell, width in
+            zip(row[1:], widths[1:])]]).rstrip()
 
 
-def table(title, head, rows):
-    widths = [max(len(str(row[column])) for row in [head] + rows)
-              for column in range(len(head))]
-    print(f"\n{title}\n")
-    for row in [head, ["-" * width for width in widths]] + rows:
-        cells = [str(row[0]).ljust(widths[0])] + [
-            str(cell).rjust(width)
-            for cell, width in zip(row[1:], widths[1:])]
-        print("  " + "  ".join(cells).rstrip())
-
-
-def column(way, load, *keys):
-    """A figure of every round."""
-    found = []
-    for report in way.get(load, []):
-        for key in keys:
-            report = report[key]
-        found.append(report)
-    return found
-
-
-def added(way, base, load):
-    return [one - other for one, other in zip(
-        column(way, load, "us", "p50"), column(base, load, "us", "p50"))]
-
-
-def median_ratio(way, base):
-    return [one / other for one, other in zip(
-        column(way or {}, "get1", "us", "p50"),
-        column(base or {}, "get1", "us", "p50"))]
-
-
-def ratio(way, base, load):
-    return [one / other for one, other in zip(
-        column(way, load, "callsPerSecond"),
-        column(base, load, "callsPerSecond"))]
-
-
-def by_load(title, ways, loads, figure):
-    """A row for each way, a column for each load."""
-    table(title, ["", *[load_name(load) for load in loads]],
-          [[name, *[figure(way, load) for load in loads]]
-           for name, way in ways.items()])
-
-
-def load_name(load):
-    clients = LOADS[load][0]
-    return f"{load.rstrip('0123456789').upper()}, {clients} clients".replace(
-        " 1 clients", " 1 client")
-
-
-def print_ways(ways, loads):
-    straight, ssh = ways.get("straight", {}), ways.get("ssh -R", {})
-    single = [load for load in loads if LOADS[load][0] == 1]
-    many = [load for load in loads if LOADS[load][0] > 1]
-    by_load("Median time of a call, us", ways, loads, lambda way, load:
-            text_of(column(way, load, "us", "p50")))
-    by_load("  of it more than the straight call, us", ways, single,
-            lambda way, load: text_of(added(way, straight, load)))
-    by_load("99 of 100 calls took at most, us", ways, loads,
-            lambda way, load: text_of(column(way, load, "us", "p99"),
-                                      spread=False))
-    by_load("Calls a second", ways, many, lambda way, load:
-            text_of(column(way, load, "callsPerSecond")))
-    by_load("  as a multiple of ssh -R", ways, many, lambda way, load:
-            text_of(ratio(way, ssh, load), 3))
-
-
-def print_processes(ways, loads):
-    rows = []
-    for name, way in ways.items():
+def processes(results):
+    """CPU us and context switches of a call, by process; MiB."""
+    for name, way in results.get("ways", {}).items():
         for proc in [*way["rss"], "load"]:
             row = [name, proc]
-            for load in loads:
+            for load in ("get1", "get16"):
                 for figure, digits in (("cpuUs", 1), ("switches", 2)):
-                    row.append(text_of(
-                        [one.get(figure) for one in column(
-                            way, load, "perCall", proc)],
-                        digits, spread=False))
-            rss = way["rss"].get(proc)
-            rows.append(row + [f"{rss / 1024:.1f}" if rss else "-"])
-    table("Where the time goes: CPU us and context switches of a call, by "
-          "process; resident memory",
-          ["", "", *[word for load in loads for word in (
-              f"{load} CPU", "switches")], "MiB"], rows)
+                    values = [one["perCall"][proc][figure]
+                              for one in way.get(load, [])
+                              if figure in one["perCall"].get(proc, {})]
+                    row.append(f"{statistics.median(values):.{digits}f}"
+                               if values else "")
+            yield [*row, f"{way['rss'].get(proc, 0) / 1024:.1f}"]
 
 
-def print_limits(limits):
-    table("Limits of this machine: one message there and back between two "
-          "processes, us", ["", "", "one CPU", "two CPUs"], limits)
-
-
-def print_goals(goals):
-    rows = [[what, value, goal, "" if good is None else
+def print_report(bench, rows, details):
+    found = bench.results["machine"]
+    print(f"{found['cpus']} CPUs, {found['cpu']}, Linux {found['kernel']}, "
+          f"load average before {found['load'][0]:.1f}; "
+          f"{bench.plan.rounds} rounds.\n*: ours.  ours / it: our time as a "
+          "multiple of that row's, taken within rounds; over 1 we are "
+          "slower.\n")
+    for line in report.lines(rows):
+        print(line)
+    print("\nSLOWER THAN A PEER")
+    for line in report.slower(rows) or ["nothing"]:
+        print(f"  {line}")
+    if details:
+        print()
+        for line in columns(["", "", "GET CPU us", "switches", "16 clients",
+                             "switches", "MiB"],
+                            list(processes(bench.results))):
+            print(line)
+    print()
+    for line in columns(["GOALS", "measured", "goal", ""], [
+            [what, value, goal, "" if good is None else
              "met" if good else "NOT met"]
-            for what, value, goal, good in goals]
-    table("Goals", ["", "measured", "goal", ""], rows)
-
-
-def at_most(what, values, limit, unit, digits=0):
-    values = [value for value in values if value is not None]
-    if values:
-        yield (what, f"{text_of(values, digits)} {unit}".rstrip(),
-               f"at most {limit} {unit}".rstrip(),
-               statistics.median(values) <= limit)
-
-
-def way_goals(ways):
-    ours, ssh = ways.get("ours"), ways.get("ssh -R")
-    if not ours:
-        return
-    yield from at_most("added to a GET's median, 1 client",
-                       added(ours, ways.get("straight", {}), "get1"),
-                       250, "us")
-    ratios = ratio(ours, ssh or {}, "get16")
-    if ratios:
-        yield ("calls/s of ssh -R, 16 clients", text_of(ratios, 2),
-               "at least 0.4", statistics.median(ratios) >= 0.4)
-    run = ways.get("pc-run over ssh")
-    times, rates = median_ratio(run, ssh), ratio(run or {}, ssh or {},
-                                                 "get16")
-    yield from at_most("pc-run over ssh: a GET's median to ssh -R's, 1 client",
-                       times, 1.8, "", 2)
-    if rates:
-        yield ("pc-run over ssh: calls/s of ssh -R, 16 clients",
-               text_of(rates, 2), "at least 0.4",
-               statistics.median(rates) >= 0.4)
-
-
-def link_goals(results):
-    for name, us in results.get("links", {}).items():
-        if name[0] in "27":
-            trip = 2000 * int(name.split()[0])
-            yield (f"pc-run over ssh: a GET's median, {name}",
-                   f"{us / 1000:.1f} ms = {us / trip:.3f} of a round trip",
-                   "at most 1.05", us <= 1.05 * trip)
-        else:
-            yield (f"  pc-run over ssh: a GET's median, {name}",
-                   f"{us / 1000:.2f} ms", "", None)
-
-
-def queue_goals(results):
-    for parent, queue in results.get("queue", {}).items():
-        for what, costs in queue.items():
-            (few, cheap), (many, dear) = costs.items()
-            if cheap is None or dear is None:
-                continue
-            yield (f"{what} at depth {many} to {few}, {parent}",
-                   f"{dear:.1f} / {cheap:.1f} us = {dear / cheap:.2f}",
-                   "at most 1.5", dear / cheap <= 1.5)
-    if "spawn" in results:
-        yield ("  of an enqueue: starting a program (true)",
-               f"{results['spawn']:.0f} us", "", None)
-
-
-def lease_goals(results):
-    for parent, found in results.get("lease", {}).items():
-        if not found:
-            continue
-        for store in ("sqlite", "sqlite, one lease"):
-            yield (f"leases acquired and released, {store}, {parent}",
-                   f"{text_of(found[store])} a second",
-                   "at least 1000 a second",
-                   statistics.median(found[store]) >= 1000)
-        for name in ("postgresql", "bare"):
-            yield (f"  the same, {name}, {parent}",
-                   f"{text_of(found[name])} a second", "", None)
-        of_bare = lease.ratios(found)
-        yield (f"leases on PostgreSQL to the bare statements, {parent}",
-               text_of(of_bare, 2), "at least 0.5",
-               statistics.median(of_bare) >= 0.5)
-
-
-def lock_goals(results):
-    for parent, found in results.get("lock", {}).items():
-        if not found:
-            continue
-        for what, name, unit in (
-                ("lock, run true, release", "aloneUs", "us"),
-                (f"the same by {lock.CONTENDERS} at once",
-                 "contendedPerSecond", "a second")):
-            for program, values in found[name].items():
-                yield (f"  {what}: {program}, {parent}",
-                       f"{text_of(values)} {unit}", "", None)
-        yield from at_most(f"pc-lock's time to flock(1)'s, {parent}",
-                           lock.ratios(found["aloneUs"]), 1.0, "", 2)
-        rates = lock.ratios(found["contendedPerSecond"])
-        yield (f"pc-lock's throughput to flock(1)'s, {parent}",
-               text_of(rates, 2), "at least 1.0",
-               statistics.median(rates) >= 1)
-        cpu, woken = found["idle"]
-        yield (f"{lock.WAITERS} wait for a lock: CPU; wake-ups, {parent}",
-               f"{cpu:.2f} s; {woken}", "0", cpu == 0 and woken == 0)
-
-
-def gateway_goals(results, waiting):
-    for build, found in results.get("gateway", {}).items():
-        is_static = build == "static"
-        yield from at_most(f"ready after --daemon, {build}",
-                           found["readyMs"] or [], 10, "ms", 1)
-        if found["idle"]:
-            rss, woken = found["idle"]
-            yield (f"idle memory, {build}", f"{rss / 1024:.1f} MiB",
-                   "under 2 MiB" if is_static else "",
-                   rss < 2048 if is_static else None)
-            yield (f"idle wake-ups, {build}", str(woken), "0", woken == 0)
-        if found["waiting"]:
-            rss, left = found["waiting"]
-            yield (f"memory, {waiting} connections wait, {build}",
-                   f"{rss / 1024:.1f} MiB", "under 16 MiB", rss < 16384)
-            yield ("  all withdrawn after their clients left",
-                   f"{left * 1000:.0f} ms", "", None)
-
-
-def print_report(bench):
-    results, plan = bench.results, bench.plan
-    machine = results["machine"]
-    print(f"{machine['cpus']} CPUs, {machine['cpu']}, Linux "
-          f"{machine['kernel']}, load average before {machine['load'][0]}; "
-          f"{plan.rounds} rounds of {plan.seconds} s each")
-    print_limits(results["limits"])
-    ways = results.get("ways", {})
-    print_ways(ways, plan.loads)
-    print_processes(ways, [load for load in ("get1", "get16")
-                           if load in plan.loads])
-    for one in sync.tables(results.get("sync", {})):
-        table(*one)
-    print_goals([*way_goals(ways), *queue_goals(results),
-                 *gateway_goals(results, plan.waiting),
-                 *lock_goals(results), *lease_goals(results),
-                 *sync.goals(results.get("sync", {})),
-                 *link_goals(results),
-                 *whole.goals(results.get("whole"))])
+            for what, value, goal, good in goals.goals(bench.results)]):
+        print(line)
     if bench.skipped:
-        print("\nCould not be run:\n")
+        print("\nCOULD NOT BE RUN")
         for line in bench.skipped:
             print(f"  {line}")
 
@@ -522,28 +356,41 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true",
                         help="a short form, for CI")
-    bench = Bench(Plan(parser.parse_args().quick))
-    for name in ("api", "limits", "load"):
-        if not os.access(os.path.join(BUILD, name), os.X_OK):
-            sys.exit(f"bench.py: build/bench/{name}: not built; make bench")
-    bench.results["machine"] = machine()
-    bench.results["plan"] = vars(bench.plan)
-    bench.limits()
-    bench.carry_calls()
-    bench.queue_figures()
-    bench.gateway_figures()
-    bench.lock_figures()
-    bench.lease_figures()
-    bench.whole_figures()
-    bench.link_figures()
-    bench.sync_figures()
-    bench.results["skipped"] = bench.skipped
-    with open(os.path.join(BUILD, "results.json"), "w",
-              encoding="utf-8") as file:
+    parser.add_argument("--details", action="store_true",
+                        help="also where the time of a call goes")
+    parser.add_argument("--publish", action="store_true",
+                        help="what README.md shows is what this run found")
+    parser.add_argument("--report", action="store_true",
+                        help="of the last run; nothing is measured")
+    options = parser.parse_args()
+    bench = Bench(Plan(options.quick))
+    if options.report:
+        bench.results = load_results()
+        bench.skipped = bench.results["skipped"]
+    else:
+        bench.measure()
+    rows = report.rows_of(bench.results)
+    bench.results["table"] = [row.record() for row in rows]
+    with open(RESULTS, "w", encoding="utf-8") as file:
         json.dump(bench.results, file, indent=1)
         file.write("\n")
+    drawn = bench.attempt("plots", plots.draw, bench.results, BUILD) or []
     progress("")
-    print_report(bench)
+    print_report(bench, rows, options.details)
+    print("\n" + "\n".join(os.path.relpath(path)
+                           for path in [RESULTS, *drawn]))
+    if options.publish:
+        readme.publish(rows, bench.results, drawn)
+
+
+def load_results():
+    """As they were: of what JSON has, numbers that are keys are not."""
+    def numbers(pairs):
+        return {int(key) if key.isdigit() else key: value
+                for key, value in pairs}
+
+    with open(RESULTS, encoding="utf-8") as file:
+        return json.load(file, object_pairs_hook=numbers)
 
 
 if __name__ == "__main__":

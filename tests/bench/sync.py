@@ -1,20 +1,18 @@
 """pc-tarsync beside tar, ssh and rsync, find, and the published peer."""
 
 import os
-import shutil
 import subprocess
 
 import sync_trees as trees
 from lock import Folder
 from procs import Failed
 from sync_jobs import Channel, Job, compete, peak_kib, run, take
-# goals and tables are what bench.py prints.
-from sync_report import (BARE, EXEC, FIND, OURS, PEER, RSYNC, TAR, goals,
-                         tables)
+from latency import Steps
+from sync_report import (BARE, COPY, EXEC, FIND, OURS, PEER, RSYNC, TAR,
+                         TMPFS)
 from sync_trees import LARGE, MANY, MIXED, RUNTIME, SMALL
-from ways import HERE, Peer, environment, tool
+from ways import Peer, environment, tool
 
-TMPFS = "/dev/shm"  # where it is judged; a disk is noted beside it
 CAT = ["cat"]
 
 
@@ -117,6 +115,35 @@ class Rsync(Job):
         return [self.channel]
 
 
+class PeerStep(Job):
+    """A step of the published peer's, which always carries all files."""
+
+    def __init__(self, channel, steps, name, most, **options):
+        super().__init__(**options)
+        self.channel, self.steps, self.name = channel, steps, name
+        self.most = most
+        self.taken = 0
+
+    @property
+    def channels(self):
+        return [self.channel]
+
+    @property
+    def execs(self):
+        return self.taken
+
+    def run(self):
+        before = self.steps.take("execs")["execs"]
+        said = self.steps.take(self.name)
+        self.taken = said["execs"] - before
+        return said["seconds"]
+
+
+def peer_steps(channel, local, remote):
+    return Steps(channel.group, channel=channel.words(), delayMs=0,
+                 local=local, remote=remote, apiUrl="")
+
+
 def initial(parent, shape, channel):
     """All of a workspace into an empty folder at the other end."""
     with Site(parent, shape) as site:
@@ -130,6 +157,10 @@ def initial(parent, shape, channel):
             return {"before": before, "after": once(
                 lambda: trees.check_same(site.work, root))}
 
+        peer = {PEER: PeerStep(
+            channel, peer_steps(channel, site.work, root), "in",
+            3 if shape.count == SMALL.count else 1, **options())} \
+            if shape.name in (SMALL.name, MANY.name) else {}
         return site.compete({
             TAR: Job(["tar", "-C", site.work, "-cf", "-", "."],
                        (channel, ["tar", "-C", root, "-xf", "-"]),
@@ -141,6 +172,9 @@ def initial(parent, shape, channel):
             OURS: Job(ours("pack", site.work, "--manifest", site.path("M")),
                       (channel, ours("unpack", root, "--clean")),
                       **options()),
+            **peer,
+            # No channel: what files cost at least.
+            COPY: Job(["cp", "-a", site.work + "/.", root], **options()),
         })
 
 
@@ -220,6 +254,44 @@ def again(parent, shape, channel):
         return dict(zip(("in", "out"), steps))
 
 
+def changed(parent, shape, channel, counts, peer_counts):
+    """By how many files have changed, at one end, and then at the other."""
+    with Site(parent, shape) as site:
+        mine = Life(site, "ours")
+        pairs = {name: Pair(site, name) for name in (RSYNC, TAR, PEER)}
+        theirs, plain, whole = pairs.values()
+        steps = peer_steps(channel, whole.work, whole.root)
+        contestants = {
+            RSYNC: [
+                Rsync(channel, theirs.work, "box:" + theirs.root,
+                      **theirs.into()),
+                Rsync(channel, "box:" + theirs.root, theirs.work,
+                      **theirs.out_of())],
+            TAR: [
+                Job(["tar", "-C", plain.work, "-cf", "-", "."],
+                    (channel, ["tar", "-C", plain.root, "-xf", "-"]),
+                    **plain.into()),
+                Job((channel, ["tar", "-C", plain.root, "-cf", "-", "."]),
+                    ["tar", "-C", plain.work, "-xf", "-"],
+                    **plain.out_of())],
+            OURS: [
+                Job(mine.pack_in(), (channel, mine.unpack_in()),
+                    **mine.into()),
+                Job((channel, mine.pack_out()), mine.merge_out(),
+                    **mine.out_of())],
+        }
+        found = {}
+        for count in counts:
+            for pair in [mine, *pairs.values()]:
+                pair.changes.count = min(count, shape.count)
+            more = {} if count not in peer_counts else {PEER: [
+                PeerStep(channel, steps, "in", 1, **whole.into()),
+                PeerStep(channel, steps, "back", 1, **whole.out_of())]}
+            found[count] = dict(zip(("in", "out"), compete(
+                {**contestants, **more}, shape.rounds)))
+        return found
+
+
 # The merge alone, beside the published peer's.
 
 class PeerMerge:
@@ -229,10 +301,7 @@ class PeerMerge:
     """
 
     def __init__(self):
-        self.script = os.path.join(
-            os.path.dirname(Peer("published peer", None).install()),
-            "sync_peer.mjs")
-        shutil.copy(os.path.join(HERE, "sync_peer.mjs"), self.script)
+        self.script = Peer(PEER, None).install("sync_peer.mjs")
 
     def seconds(self, pair):
         pair.change_root()
@@ -273,44 +342,52 @@ def merge(parent, shape):
 # All of it.
 
 LOCAL = {"pack": pack, "unpack": unpack, "snapshot": snapshot}
-REMOTE = {"initial": initial, "again": again}
 
 
 class Measures:
     """What was found, by benchmark and workspace, and what failed."""
 
-    def __init__(self, parent):
+    def __init__(self, parent, progress):
         self.parent = parent
+        self.progress = progress
         self.found = {}
         self.skipped = []
 
     def one(self, what, call, shape, *arguments):
+        self.progress(f"workspaces in {self.parent}: {what}, {shape.name}")
         try:
             figures = call(self.parent, shape, *arguments)
             self.found.setdefault(what, {})[shape.name] = figures
         except Failed as error:
             self.skipped.append(f"{what}, {shape.name}: {error}")
 
-    def remotely(self, shapes):
+    def remotely(self, shapes, quick):
         try:
             with Channel() as channel:
-                for what, call in REMOTE.items():
-                    for shape in shapes:
-                        # Ten files cannot change where there is one.
-                        if what == "initial" or shape.count >= 10:
-                            self.one(what, call, shape, channel)
+                for shape in shapes:
+                    self.one("initial", initial, shape, channel)
+                # Ten files cannot change where there is one.
+                for shape in shapes:
+                    if shape in (SMALL, MIXED) and not quick:
+                        self.one("again", again, shape, channel)
+                if quick:
+                    self.one("changed", changed, SMALL.shorter(2), channel,
+                             (1, 10, 100), (10,))
+                elif MANY in shapes:
+                    self.one("changed", changed, MANY.shorter(), channel,
+                             (1, 10, 100, 1000, 10000), (1, 10000))
         except Failed as error:
             self.skipped.append(f"over ssh: {error}")
 
 
-def measure(parent, quick):
-    shapes = [SMALL, LARGE] if quick else [SMALL, MANY, LARGE, MIXED]
-    if quick or parent != TMPFS:
-        shapes = [shape.shorter() for shape in shapes]
-    measures = Measures(parent)
+def measure(parent, quick, progress):
+    shapes = [SMALL.shorter()] if quick else \
+        [SMALL, MANY, LARGE, MIXED] if parent == TMPFS else [SMALL.shorter()]
+    measures = Measures(parent, progress)
     for what, call in LOCAL.items():
         for shape in shapes:
             measures.one(what, call, shape)
-    measures.remotely(shapes)
-    measures.one("merge", merge, shapes[0 if quick else 1])
+    measures.remotely(shapes, quick)
+    if quick or MANY in shapes:
+        measures.one("merge", merge, shapes[0 if quick else 1].shorter())
     return {**measures.found, "skipped": measures.skipped}

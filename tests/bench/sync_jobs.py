@@ -28,10 +28,19 @@ class Job:
         self.source = source
         self.before = before or (lambda: None)
         self.after = after or (lambda: None)
+        self.most = None    # so many rounds at most
 
     @property
     def channels(self):
         return [channel for channel, argv in self.stages if channel]
+
+    @property
+    def execs(self):
+        return len(self.channels)
+
+    def run(self):
+        return run([channel.command(argv) if channel else argv
+                    for channel, argv in self.stages], self.source)
 
 
 @contextlib.contextmanager
@@ -83,8 +92,7 @@ def take(job):
     job.before()
     os.sync()  # what was written before is not its business
     octets = sum(channel.octets() for channel in job.channels)
-    seconds = run([channel.command(argv) if channel else argv
-                   for channel, argv in job.stages], job.source)
+    seconds = job.run()
     octets = sum(channel.octets() for channel in job.channels) - octets
     job.after()
     return seconds, octets
@@ -104,11 +112,13 @@ def compete(contestants, rounds):
         names = list(contestants)
         for name in names if number % 2 == 0 else reversed(names):
             for step, job in zip(steps, contestants[name]):
+                if job.most is not None and number >= job.most:
+                    continue
                 seconds, octets = take(job)
                 step["seconds"][name].append(seconds)
                 step["bytes"][name].append(octets)
     for step, jobs in zip(steps, zip(*contestants.values())):
-        step["execs"] = {name: len(job.channels)
+        step["execs"] = {name: job.execs
                          for name, job in zip(contestants, jobs)}
         step["peakKib"] = {}
     for name, jobs in contestants.items():
@@ -124,20 +134,33 @@ def peak_kib(job):
     command.  They are started by time(1): what a process had before it became
     another program counts as that one's, and Python has much.
     """
-    meter = shutil.which("time", path="/usr/bin:/bin")
-    if meter is None:
-        raise Failed("time: not installed")
     with tempfile.TemporaryDirectory(prefix="pc-bench.") as folder:
         files, commands = {}, []
         for channel, argv in job.stages:
             if is_ours(argv):
                 files[argv[1]] = os.path.join(folder, argv[1])
-                argv = [meter, "-f", "%M", "-o", files[argv[1]], *argv]
+                argv = [meter(), "-f", "%M", "-o", files[argv[1]], *argv]
             commands.append(channel.command(argv) if channel else argv)
         job.before()
         run(commands, job.source)
         job.after()
         return {name: read_number(path) for name, path in files.items()}
+
+
+def measured_kib(argv, environ):
+    """The most memory that a program, or one that it waited for, takes."""
+    with tempfile.NamedTemporaryFile(prefix="pc-bench.") as said:
+        subprocess.run([meter(), "-f", "%M", "-o", said.name, *argv],
+                       env=environ, check=True, stdin=subprocess.DEVNULL,
+                       capture_output=True)
+        return read_number(said.name)
+
+
+def meter():
+    path = shutil.which("time", path="/usr/bin:/bin")
+    if path is None:
+        raise Failed("time: not installed")
+    return path
 
 
 def is_ours(argv):
@@ -198,8 +221,12 @@ class Channel(Tunnel):
         """The command that others put before theirs, the host's name last."""
         return ["ssh", "-F", "none", "-T", "-S", self.path("mux")]
 
+    def words(self):
+        """What is put before a command, which the far shell gets."""
+        return [*self.shell, "box"]
+
     def command(self, argv):
-        return [*self.shell, "box", " ".join(argv)]
+        return [*self.words(), " ".join(argv)]
 
     def octets(self):
         """Bytes that have gone over the connection, in both directions."""

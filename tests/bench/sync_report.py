@@ -1,4 +1,4 @@
-"""What sync.py found, for people: tables, and what was asked for."""
+"""What sync.py found: each figure by its name, and what was asked for."""
 
 import statistics
 
@@ -9,10 +9,14 @@ RSYNC = "rsync -a"
 FIND = "find -ls"
 PEER = "published peer"
 EXEC = "ssh true"
+COPY = "cp -a"
+
+TMPFS = "/dev/shm"  # where it is judged; a disk is noted beside it
 
 AGAIN = {"in": "10 changes in, ssh", "out": "10 changes back, ssh"}
+CHANGED = {"in": "{} changes in, ssh", "out": "{} changes back, ssh"}
 NAMES = {"initial": "all of it, ssh", "snapshot": "snapshot, unchanged",
-         "merge": "merge of 10 changes"}
+         "merge": "merge alone of 10 changes"}
 
 # Of which benchmark, beside whom, how much of whose time at most.
 GOALS = [("pack", TAR, 0.8), ("unpack", TAR, 0.8),
@@ -32,8 +36,19 @@ def figures(found):
             if what == "again":
                 for way, name in AGAIN.items():
                     yield name, shape, one[way]
+            elif what == "changed":
+                for way, name in CHANGED.items():
+                    for count, steps in one.items():
+                        text = name.format(f"{count:,}").replace(
+                            "1 changes", "1 change")
+                        yield text, shape, steps[way]
             else:
                 yield NAMES.get(what, what), shape, one
+
+
+def where(parent):
+    """Of a place where it is not judged, its name."""
+    return "" if parent == TMPFS else f", {parent}"
 
 
 def text_of(values, digits=2):
@@ -41,34 +56,6 @@ def text_of(values, digits=2):
     if len(values) > 1:
         text += f" ({min(values):,.{digits}f}-{max(values):,.{digits}f})"
     return text
-
-
-def tables(results):
-    """What table() of bench.py prints."""
-    for parent, found in results.items():
-        if not found:
-            continue
-        names = [OURS, BARE, TAR, RSYNC, EXEC, FIND, PEER]
-        yield (f"Workspaces in {parent}: ms, and programs run at the other "
-               "end", ["", "", *names, "execs"],
-               [[what, shape, *[milliseconds(one["seconds"].get(name))
-                                for name in names],
-                 one.get("execs", {}).get(OURS) or ""]
-                for what, shape, one in figures(found)])
-        yield ("  KB over the channel, both directions",
-               ["", "", *names[:4]],
-               [[what, shape, *[kilobytes(one["bytes"].get(name))
-                                for name in names[:4]]]
-                for what, shape, one in figures(found)
-                if any(one.get("execs", {}).values())])
-
-
-def milliseconds(values):
-    return text_of([1000 * value for value in values], 1) if values else ""
-
-
-def kilobytes(values):
-    return f"{statistics.median(values) / 1000:,.0f}" if values else ""
 
 
 def ratios(one, peer, name=OURS):
@@ -92,7 +79,7 @@ def parent_goals(found, parent):
                 yield from time_goals(one, peer, limit,
                                       f"{what}, {shape}, {parent}")
     for what, shape, one in figures(found):
-        if PEER in one["seconds"]:
+        if what == NAMES["merge"] and PEER in one["seconds"]:
             faster = [1 / ratio for ratio in ratios(one, PEER)]
             yield (f"{what}, {shape}, {parent}: to {PEER}",
                    f"{text_of(faster, 0)} times faster",

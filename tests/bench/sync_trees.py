@@ -20,8 +20,8 @@ class Shape:
         self.files = files
         self.count = sum(count for count, _ in files)
 
-    def shorter(self):
-        return Shape(self.name, 3, *self.files)
+    def shorter(self, rounds=3):
+        return Shape(self.name, rounds, *self.files)
 
     def __iter__(self):
         number = 0
@@ -31,10 +31,10 @@ class Shape:
                 number += 1
 
 
-SMALL = Shape("1,000 files of 4 KiB", 15, (1000, 4096))
-MANY = Shape("10,000 files of 4 KiB", 9, (10000, 4096))
-LARGE = Shape("one file of 50 MB", 9, (1, 50000000))
-MIXED = Shape("20,000 small and 300 MB", 5, (20000, 2048), (30, 10000000))
+SMALL = Shape("1,000 files of 4 KiB", 9, (1000, 4096))
+MANY = Shape("10,000 files of 4 KiB", 5, (10000, 4096))
+LARGE = Shape("one file of 50 MB", 5, (1, 50000000))
+MIXED = Shape("20,000 small and 300 MB", 3, (20000, 2048), (30, 10000000))
 
 
 def name_of(number):

@@ -171,6 +171,8 @@ SetEnv HOME={self.dir}
 class Run(Tunnel):
     """pc-run over such an sshd, with one connection for all its execs."""
 
+    stream = True
+
     def channel(self, port):
         return [*self.words(port, "LogLevel=ERROR", "ControlMaster=auto",
                             f"ControlPath={self.path('mux')}",
@@ -181,7 +183,7 @@ class Run(Tunnel):
         """Its configuration, in a file."""
         path = self.path("run.json")
         with open(path, "w", encoding="utf-8") as file:
-            json.dump({"channel": {"argv": channel},
+            json.dump({"channel": {"argv": channel, "stream": self.stream},
                        "state": self.path("state"),
                        "tools": {"local": os.path.join(BIN, "static",
                                                        "pc-tools")},
@@ -222,6 +224,8 @@ class Delayed(Run):
         self.ms = ms
 
     def reach(self, port):
+        if self.ms == 0:
+            return port
         link = self.group.start(
             [sys.executable, os.path.join(HERE, "delay.py"), str(port),
              str(self.ms)], stdout=subprocess.PIPE)
@@ -247,15 +251,18 @@ class Peer(Way):
         super().__init__(name)
         self.queue_parent = queue_parent
 
-    def install(self):
-        """Pinned, from the package registry, once for each version."""
+    def install(self, script="peer.mjs"):
+        """
+        Pinned, from the package registry, once for each version: the path of
+        a script beside it.
+        """
         folder = os.path.join(BUILD, "peer")
         done = os.path.join(folder, "installed.json")
         lock = os.path.join(HERE, "package-lock.json")
         if not shutil.which("node") or not shutil.which("npm"):
             raise Failed("node and npm are not installed")
         os.makedirs(folder, exist_ok=True)
-        for name in ("package.json", "package-lock.json", "peer.mjs"):
+        for name in ("package.json", "package-lock.json", script):
             shutil.copy(os.path.join(HERE, name), folder)
         if not same_content(done, lock):
             run = subprocess.run(
@@ -264,7 +271,7 @@ class Peer(Way):
             if run.returncode != 0:
                 raise Failed(f"npm ci: {run.stderr.strip()[-300:]}")
             shutil.copy(lock, done)
-        return os.path.join(folder, "peer.mjs")
+        return os.path.join(folder, script)
 
     def start(self, api_url):
         script = self.install()
