@@ -66,9 +66,13 @@ def markdown(rows, results):
         for ours in found:
             if ours.role == report.OURS:
                 yield f"| {name} | {figure(ours)} | " + "; ".join(
-                    f"{row.who} {figure(row)} ({multiple(row.ratio)})"
+                    f"{cell(row.who)} {figure(row)} ({multiple(row.ratio)})"
                     for row in found if row.role == report.PEER) + " |"
                 break
+
+
+def cell(text):
+    return text.replace("|", "\\|")
 
 
 def figure(row):
