@@ -80,10 +80,9 @@ copy_member(const struct json *j, const char *key, char *out, size_t size)
 
 	if (token != 0 && json_type_of(j, token) == JSON_STRING) {
 		json_unescape(&text, json_raw(j, token));
-		if (!buf_failed(&text) && text.len < size) {
+		buf_add_char(&text, '\0');
+		if (!buf_failed(&text) && text.len <= size)
 			memcpy(out, text.data, text.len);
-			out[text.len] = '\0';
-		}
 	}
 	buf_free(&text);
 }

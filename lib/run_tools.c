@@ -32,8 +32,9 @@ probe_text(struct probe *p, const struct json *j, size_t token)
 	if (json_type_of(j, token) != JSON_STRING)
 		return NULL;
 	json_unescape(&b, raw);
-	if (!buf_failed(&b) && memchr(b.data, '\0', b.len) == NULL &&
-	    (text = fields_alloc(&p->memory, b.len + 1)) != NULL)
+	buf_add_char(&b, '\0');
+	if (!buf_failed(&b) && strlen(b.data) + 1 == b.len &&
+	    (text = fields_alloc(&p->memory, b.len)) != NULL)
 		memcpy(text, b.data, b.len);
 	buf_free(&b);
 	return text;

@@ -317,7 +317,8 @@ copy_text(struct source *s, uint8_t *to, size_t room)
 	n = s->text.len - s->text.at;
 	if (n > room)
 		n = room;
-	memcpy(to, s->text.data + s->text.at, n);
+	if (n > 0)
+		memcpy(to, s->text.data + s->text.at, n);
 	s->text.at += n;
 	return (ssize_t)n;
 }
