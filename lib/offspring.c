@@ -148,6 +148,15 @@ is_new(struct buf *told, pid_t pid)
 	return true;
 }
 
+/* Whether it descends from here, and was not told: then it is. */
+static bool
+tell(const struct family *f, const struct relative *one, struct buf *told,
+    int signo)
+{
+	return descends(f, one) && (told == NULL || is_new(told, one->pid)) &&
+	    kill(one->pid, signo) == 0;
+}
+
 size_t
 offspring_signal(struct buf *told, pid_t group, int signo)
 {
@@ -155,28 +164,31 @@ offspring_signal(struct buf *told, pid_t group, int signo)
 	struct family f = { .all = { 0 } };
 	struct relative *all;
 	size_t n, i, grouped = 0, count = 0;
+	pid_t where;
 
 	each_process(add_process, &f);
 	add_children(&f);
 	all = members(&f, &n);
 	if (n > 0)
 		qsort(all, n, sizeof(*all), compare);
-	for (i = 0; i < n; i++) {
-		if (!descends(&f, &all[i]))
-			continue;
-		if (group > 0 && all[i].group == group) {
-			grouped++;
-		} else if ((told == NULL || is_new(told, all[i].pid)) &&
-		    kill(all[i].pid, signo) == 0) {
-			count++;
-		}
-	}
+	for (i = 0; i < n; i++)
+		if (group > 0 && all[i].group == group)
+			grouped += descends(&f, &all[i]);
+		else
+			count += tell(&f, &all[i], told, signo);
 	/* An empty group's number may be somebody else's by now. */
-	if (group > 0 && first && (grouped > 0 || n == 0) &&
-	    kill(-group, signo) == 0) {
-		if (told != NULL)
-			(void)is_new(told, group);
-		count += grouped > 0 ? grouped : 1;
+	if (group > 0 && first && (grouped > 0 || n == 0)) {
+		if (kill(-group, signo) == 0) {
+			if (told != NULL)
+				(void)is_new(told, group);
+			count += grouped > 0 ? grouped : 1;
+		}
+		/* Who was in it when looked for, and has left it since. */
+		for (i = 0; i < n; i++)
+			if (all[i].group == group &&
+			    (where = getpgid(all[i].pid)) != -1 &&
+			    where != group)
+				count += tell(&f, &all[i], told, signo);
 	}
 	buf_free(&f.text);
 	buf_free(&f.all);

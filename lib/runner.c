@@ -23,6 +23,7 @@
 #define CHUNK		65536		/* of output, at a time */
 #define LINE_CHUNK	8192		/* the same, when it becomes a line */
 #define WAITING_MAX	(256 * 1024)	/* unwritten output: read no more */
+#define LOOK_MS		50		/* after TERM: for who came meanwhile */
 #define AGAIN_MS	50		/* between one KILL and the next: */
 #define AGAIN_MAX_MS	1000		/* twice as long each time */
 #define NONE_MAX	5		/* KILLs that reached nobody: give up */
@@ -62,7 +63,7 @@ struct runner {
 	int again_ms, none;	/* of KILLs */
 	int64_t asked, idle_from;
 	/* On the monotonic clock; -1, never. */
-	int64_t deadline, kill_at, last_at, give_up_at, idle_at;
+	int64_t deadline, look_at, kill_at, last_at, give_up_at, idle_at;
 };
 
 static void
@@ -395,6 +396,17 @@ begin_end(struct runner *r, int64_t now)
 	r->idle_at = -1;
 }
 
+/*
+ * TERM to whoever has not had it.  Who is told now may have begun another
+ * since it was looked for; its end need not wake us, and so we look again.
+ */
+static void
+tell_all(struct runner *r, int64_t now)
+{
+	r->look_at = offspring_signal(&r->told, r->group, SIGTERM) > 0 ?
+	    now + LOOK_MS : -1;
+}
+
 static void
 tell_to_end(struct runner *r, enum runner_cause cause)
 {
@@ -403,7 +415,7 @@ tell_to_end(struct runner *r, enum runner_cause cause)
 	if (r->stage == STAGE_RUN) {
 		r->end->cause = cause;
 		begin_end(r, now);
-		(void)offspring_signal(&r->told, r->group, SIGTERM);
+		tell_all(r, now);
 	} else if (cause == RUNNER_KILLED && r->stage == STAGE_END) {
 		/* Told twice: no more grace. */
 		r->kill_at = now;
@@ -444,6 +456,7 @@ static void
 begin_last(struct runner *r, int64_t now, bool alone)
 {
 	r->stage = STAGE_LAST;
+	r->look_at = -1;
 	r->kill_at = -1;
 	r->last_at = now + (alone ? LAST_MS : LEFT_MS);
 	if (r->end->cause == RUNNER_CLOSED || r->end->cause == RUNNER_KILLED)
@@ -485,8 +498,8 @@ advance(struct runner *r, int64_t now)
 		begin_last(r, now, alone);
 	else if (now >= r->kill_at)
 		kill_all(r, now);
-	else if (reaped)
-		(void)offspring_signal(&r->told, r->group, SIGTERM);
+	else if (reaped || (r->look_at != -1 && now >= r->look_at))
+		tell_all(r, now);
 }
 
 static int64_t
@@ -563,8 +576,8 @@ is_done(const struct runner *r, int64_t now)
 static int
 wait_time(const struct runner *r)
 {
-	int64_t first = -1, at[] = { r->deadline, r->kill_at, r->last_at,
-	    r->give_up_at, r->idle_at };
+	int64_t first = -1, at[] = { r->deadline, r->look_at, r->kill_at,
+	    r->last_at, r->give_up_at, r->idle_at };
 	size_t i;
 
 	for (i = 0; i < sizeof(at) / sizeof(at[0]); i++)
@@ -667,8 +680,8 @@ runner_run(const struct command *c, const struct runner_io *io,
     struct runner_end *end)
 {
 	struct runner r = { .c = c, .io = io, .end = end, .in = -1,
-	    .lifeline = io->lifeline, .deadline = -1, .kill_at = -1,
-	    .last_at = -1, .give_up_at = -1, .idle_at = -1,
+	    .lifeline = io->lifeline, .deadline = -1, .look_at = -1,
+	    .kill_at = -1, .last_at = -1, .give_up_at = -1, .idle_at = -1,
 	    .again_ms = AGAIN_MS,
 	    .streams = { { .key = "stdout", .from = -1 },
 	    { .key = "stderr", .from = -1 } } };

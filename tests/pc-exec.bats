@@ -530,6 +530,10 @@ read_to_end() {
 	# Who ends when told has no KILL: no part of the grace is waited for.
 	echo '{"argv":["sh","-c","setsid sleep 60 & echo $! >pids; exit 4"],"graceMs":60000,"lifeline":false}' >r
 	run -4 timeout -s KILL 10 pc-exec <r
+	# Nor for who leaves the group, or comes, while it is looked for.
+	for _ in {1..50}; do
+		run -4 timeout -s KILL 10 pc-exec <r
+	done
 }
 
 @test "pc-exec: idle, it is not awake: running, in the grace, and who waits for output" {
@@ -550,7 +554,7 @@ read_to_end() {
 			exec 9>&-
 		fi
 		wait_until test -e told
-		sleep 0.1
+		sleep 0.5	# it has looked again for who came meanwhile
 		idle "$pid"
 		exec 9>&-
 		kill "$pid"
