@@ -176,6 +176,7 @@ write_input(struct task *t)
 {
 	ssize_t n = write(t->in, t->to.data + t->sent, task_pending(t));
 
+	t->full = n < (ssize_t)task_pending(t);
 	if (n == -1 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n == -1) {
@@ -252,16 +253,20 @@ read_signals(struct tasks *all)
 		}
 }
 
-/* What it has started may hold its stderr for ever: that is not waited for. */
+/*
+ * What it has started may hold its stderr for ever: that is not waited for.
+ * changed: one of them may have ended.
+ */
 static void
-reap(struct tasks *all)
+reap(struct tasks *all, bool changed)
 {
 	struct task *t, *next;
 	int status;
 
 	for (t = all->first; t != NULL; t = next) {
 		next = t->next;
-		if (!t->reaped && waitpid(t->pid, &status, WNOHANG) == t->pid) {
+		if (changed && !t->reaped &&
+		    waitpid(t->pid, &status, WNOHANG) == t->pid) {
 			t->reaped = true;
 			t->status = WIFSIGNALED(status) ?
 			    128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -332,6 +337,17 @@ serve(const struct pollfd *p, struct task *t)
 		read_errors(t);
 }
 
+/* What one task has said is often for another, and there most often is room. */
+static void
+flush_inputs(struct tasks *all)
+{
+	struct task *t;
+
+	for (t = all->first; t != NULL; t = t->next)
+		if (t->in != -1 && task_pending(t) > 0 && !t->full)
+			write_input(t);
+}
+
 static void
 flush_outputs(struct tasks *all)
 {
@@ -348,17 +364,21 @@ tasks_wait(struct tasks *all, int64_t deadline)
 {
 	struct polled p;
 	size_t i;
+	int n;
 
-	flush_outputs(all);
+	/* Nothing is done before: the caller may wait for just that. */
 	collect(all, &p);
-	if (poll(p.fds, (nfds_t)p.n, clock_poll_timeout(deadline)) == -1)
+	n = poll(p.fds, (nfds_t)p.n, clock_poll_timeout(deadline));
+	if (n == -1)
 		return errno == EINTR ? 0 : -1;
 	if (p.fds[0].revents != 0)
 		read_signals(all);
 	for (i = 1; i < p.n; i++)
 		if (p.of[i] != NULL)
 			serve(&p.fds[i], p.of[i]);
+	flush_inputs(all);
 	flush_outputs(all);
-	reap(all);
+	/* CHLD is blocked, and so its end is told here; a pause looks again. */
+	reap(all, n == 0 || p.fds[0].revents != 0);
 	return 0;
 }

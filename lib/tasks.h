@@ -31,6 +31,7 @@ struct task {
 
 	int in, out, err;	/* private, as what follows; -1: closed */
 	size_t sent;
+	bool full;		/* its input, at the last write */
 	struct task *next;
 	bool reaped;
 };
