@@ -57,7 +57,7 @@ fail(struct sqlite *q, struct problem *p)
 		text = "read-only";
 		break;
 	case SQLITE_NOTADB:
-	case SQLITE_CORRUPT:
+		/* SQLITE_CORRUPT may be a read error: that is later. */
 		kind = PROBLEM_INPUT;
 		break;
 	case SQLITE_IOERR:

@@ -82,6 +82,26 @@ Call = collections.namedtuple('Call', 'process name number flags length object')
 Done = collections.namedtuple('Done', 'status out err log late')
 
 
+def put(path, data):
+    with open(path, 'wb') as f:
+        f.write(data)
+
+
+def read(path):
+    try:
+        with open(path, 'rb') as f:
+            return f.read()
+    except FileNotFoundError:
+        return None
+
+
+def renew(path):
+    subprocess.run(['chmod', '-R', 'u+rwx', path], capture_output=True,
+                   check=False)
+    shutil.rmtree(path, ignore_errors=True)
+    os.makedirs(path)
+
+
 def at():
     return os.environ.get('AT', AT)
 

@@ -19,34 +19,15 @@ import tempfile
 import threading
 import time
 
+import lease
 import points
 import tarsync
 from tarsync import tree
-from points import LIMIT, Scenario
+from points import LIMIT, Scenario, put, read, renew
 
 UNSAFE = 'POST'
 MISSED = 0.03           # of all points, that come and go with time
 AGO = 700               # seconds: past every deadline
-
-
-def put(path, data):
-    with open(path, 'wb') as f:
-        f.write(data)
-
-
-def read(path):
-    try:
-        with open(path, 'rb') as f:
-            return f.read()
-    except FileNotFoundError:
-        return None
-
-
-def renew(path):
-    subprocess.run(['chmod', '-R', 'u+rwx', path], capture_output=True,
-                   check=False)
-    shutil.rmtree(path, ignore_errors=True)
-    os.makedirs(path)
 
 
 # --- pc-file -----------------------------------------------------------------
@@ -1810,7 +1791,8 @@ SCENARIOS = [FilePut, FilePutNew, FilePutSync, FilePutDeep, FileGet,
                  tarsync.Overlay, tarsync.Clean, tarsync.CleanEntries,
                  tarsync.Delta, tarsync.Again, tarsync.Recover,
                  tarsync.Mirror, tarsync.Merge, tarsync.MergeGit)),
-             Pack, PackZip, PackManifest, Snapshot, RunDry, Run]
+             Pack, PackZip, PackManifest, Snapshot, *lease.SCENARIOS,
+             RunDry, Run]
 
 
 # --- broken on purpose -------------------------------------------------------
