@@ -66,7 +66,10 @@ forget_result(struct pg *g)
 	g->result = NULL;
 }
 
-/* Until the answer is there: 0, or -1 with p. */
+/*
+ * Until the answer is there: 0, or -1 with p.  One that could not be read may
+ * come yet, and would be taken for the next one's: nothing more is asked.
+ */
 static int
 wait_answer(struct pg *g, struct problem *p)
 {
@@ -77,16 +80,14 @@ wait_answer(struct pg *g, struct problem *p)
 
 	while (PQisBusy(g->connection)) {
 		n = poll(&fd, 1, clock_poll_timeout(deadline));
-		if (n == 0) {
-			g->lost = true;
-			return store_problem(&g->store, p, PROBLEM_LATER,
-			    "no answer in time");
-		}
-		if (n == -1 && errno != EINTR)
-			return store_problem(&g->store, p, PROBLEM_LATER,
-			    strerror(errno));
-		if (n == 1 && PQconsumeInput(g->connection) == 0)
-			return fail(g, NULL, p);
+		if (n == -1 && errno == EINTR)
+			continue;
+		if (n == 1 && PQconsumeInput(g->connection) == 1)
+			continue;
+		g->lost = true;
+		return n == 1 ? fail(g, NULL, p) : store_problem(&g->store, p,
+		    PROBLEM_LATER, n == 0 ? "no answer in time" :
+		    strerror(errno));
 	}
 	return 0;
 }
@@ -337,19 +338,25 @@ static const struct store_calls calls = {
 };
 
 /* libpq says what is wrong with a URL by quoting it, password and all. */
-static bool
-is_well_formed(const char *url)
+static int
+check_url(const struct pg *g, const char *url, struct problem *p)
 {
 	char *error = NULL;
 	PQconninfoOption *options = PQconninfoParse(url, &error);
 	/* A second @ is one of a password, and the rest would be the host. */
 	const char *at = strchr(url, '@');
-	bool good = options != NULL && (at == NULL ||
-	    strcspn(at + 1, "@") >= strcspn(at + 1, "?"));
+	bool twice = at != NULL &&
+	    strcspn(at + 1, "@") < strcspn(at + 1, "?");
+	int result = 0;
 
+	if (options == NULL && error == NULL)
+		result = problem_memory(p);
+	else if (options == NULL || twice)
+		result = store_problem(&g->store, p, PROBLEM_INPUT,
+		    "not a URL of a database");
 	PQconninfoFree(options);
 	PQfreemem(error);
-	return good;
+	return result;
 }
 
 static int
@@ -362,9 +369,8 @@ connect_server(struct pg *g, const char *url, struct problem *p)
 	const char *const values[] = { seconds, "pc-lease", url, "UTF8",
 	    NULL };
 
-	if (!is_well_formed(url))
-		return store_problem(&g->store, p, PROBLEM_INPUT,
-		    "not a URL of a database");
+	if (check_url(g, url, p) == -1)
+		return -1;
 	(void)snprintf(seconds, sizeof(seconds), "%lld",
 	    (long long)(g->store.wait_ms + 1999) / 1000);
 	g->connection = PQconnectdbParams(names, values, 1);
