@@ -7,12 +7,21 @@ setup() {
 	export LC_ALL=C TZ=UTC
 	umask 022
 	unset "${!PAPERCLIP_@}" PC_API_TOKEN PC_ACTOR PC_COMPANY PC_STORE "${!PC_LEASE_@}" "${!PG@}"
-	pids=()
+	pids=() mounts=()
 }
 
 # What a test started is ended by its id; nothing else ever is.
 teardown() {
 	[ "${#pids[@]}" -eq 0 ] || kill "${pids[@]}" 2>/dev/null || :
+	[ "${#mounts[@]}" -eq 0 ] || umount -l "${mounts[@]}"
+}
+
+# mount_tmpfs [OPTIONS] FOLDER - until the test ends
+mount_tmpfs() {
+	local folder=${!#}
+	[ "$(id -u)" -eq 0 ] || skip "mounting needs root"
+	mount -t tmpfs "${@:1:$#-1}" none "$folder" || skip "cannot mount"
+	mounts+=("$PWD/$folder")
 }
 
 # each_vector FILE FUNCTION - call FUNCTION with the columns of every
