@@ -79,7 +79,7 @@ parse_options(struct command *c, int argc, char *argv[])
 {
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "d:H:him:o:q:t:V", options,
+	while ((opt = getopt_long(argc, argv, ":d:H:him:o:q:t:V", options,
 	    NULL)) != -1)
 		switch (opt) {
 		case 'd':
@@ -127,7 +127,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->queue_flags |= QUEUE_SYNC;
 			break;
 		default:
-			exit(EXIT_NEVER);
+			cli_bad_option(opt, argv, options);
 		}
 	if (argc - optind != (c->collect != NULL ? 0 : 2))
 		cli_usage("METHOD and PATH, or --collect ID alone");

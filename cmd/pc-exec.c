@@ -102,7 +102,7 @@ parse_options(struct options *o, int argc, char *argv[])
 {
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "+C:ht:Vw:", options,
+	while ((opt = getopt_long(argc, argv, "+:C:ht:Vw:", options,
 	    NULL)) != -1)
 		switch (opt) {
 		case 'C':
@@ -153,7 +153,7 @@ parse_options(struct options *o, int argc, char *argv[])
 			o->scratch = cli_id(optarg);
 			break;
 		default:
-			exit(EXIT_NEVER);
+			cli_bad_option(opt, argv, options);
 		}
 	if (optind < argc)
 		o->command = argv + optind;

@@ -127,7 +127,7 @@ parse_options(struct command *c, int argc, char *argv[])
 	struct gateway_options *o = &c->gateway;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "hl:m:q:t:V", options,
+	while ((opt = getopt_long(argc, argv, ":hl:m:q:t:V", options,
 	    NULL)) != -1)
 		switch (opt) {
 		case 'h':
@@ -195,7 +195,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->token_file = optarg;
 			break;
 		default:
-			exit(EXIT_NEVER);
+			cli_bad_option(opt, argv, options);
 		}
 	/*
 	 * COMMAND comes after "--" only: an existing peer starts us with an

@@ -102,7 +102,7 @@ static const struct option options[] = {
 	{ NULL, 0, NULL, 0 }
 };
 
-#define LETTERS	"C:LVho:p:t:vx:z"
+#define LETTERS	":C:LVho:p:t:vx:z"
 
 /* What each command takes; options all but those for help. */
 struct command {
@@ -355,8 +355,8 @@ parse(struct tarsync *t, const struct command *c, int argc, char *argv[])
 			cli_help(help);
 		if (option == 'V')
 			cli_version();
-		if (option == '?')
-			exit(EXIT_NEVER);
+		if (option == '?' || option == ':')
+			cli_bad_option(option, argv, options);
 		check_taken(c, option);
 		take_option(t, option, optarg);
 	}

@@ -134,7 +134,17 @@ put_vector() {
 	--epoch -1
 	--epoch 99999999999999999999
 	--keep-alive x
+	--json
+	-q
+	-fX
+	--follow=1
 	END
+	run -100 pc-drain -fXq
+	[ "$output" = "pc-drain: -X: unknown option" ]
+	run -100 pc-drain -fq
+	[ "$output" = "pc-drain: -fq: needs a value" ]
+	run -100 pc-drain --follow=1
+	[ "$output" = "pc-drain: --follow=1: takes no value" ]
 	run -100 pc-drain -q q --fail $'\xff'
 }
 
