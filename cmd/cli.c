@@ -133,8 +133,8 @@ cli_fail_errno(const char *object)
 {
 	int error = errno;
 
-	cli_fail(error == EINVAL || error == ENOTDIR || error == ELOOP ||
-	    error == ENAMETOOLONG ? EXIT_NEVER : EXIT_LATER,
+	cli_fail(error == EINVAL || error == ENOTDIR || error == EISDIR ||
+	    error == ELOOP || error == ENAMETOOLONG ? EXIT_NEVER : EXIT_LATER,
 	    object, strerror(error));
 }
 
@@ -321,7 +321,8 @@ const char *
 cli_id(const char *arg)
 {
 	if (!id_is_valid(span_of(arg)))
-		cli_fail(EXIT_NEVER, arg, "not a request id");
+		cli_fail(EXIT_NEVER, arg,
+		    "not an id: 1 to 128 of A-Z a-z 0-9 _ -");
 	return arg;
 }
 

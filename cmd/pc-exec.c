@@ -224,8 +224,11 @@ read_request(struct command *c, size_t chunk)
 		cli_fail_errno("stdin");
 	if (chunk == 1 && end_of_line != '\n' && end_of_line != '\0')
 		cli_fail(EXIT_NEVER, "stdin", "no newline after the request");
-	if (command_parse(c, (struct span){ text.data, len }, &f) == -1)
+	if (command_parse(c, (struct span){ text.data, len }, &f) == -1) {
+		if (f.kind == FAULT_INPUT && f.object.len == 0)
+			buf_add_str(&f.object, "stdin");
 		cli_fail_fault(&f);
+	}
 	/* The values were copied. */
 	buf_free(&text);
 }

@@ -301,7 +301,7 @@ become_command(void *arg, const char *url)
 
 	for (i = 0; i < 3; i++)
 		if (dup2(c->standard[i], i) == -1)
-			cli_fail_errno("standard output");
+			cli_fail_errno("stdout");
 	if (dir == NULL)
 		cli_fail_errno(c->dir);
 	umask(c->mask);
@@ -403,7 +403,7 @@ serve_command(struct command *c, struct queue *q, struct address *a)
 		cli_fail_errno("logs/bridge.log");
 	for (i = 0; i < 3; i++)
 		if ((c->standard[i] = fcntl(i, F_DUPFD_CLOEXEC, 3)) == -1)
-			cli_fail_errno("standard output");
+			cli_fail_errno("stdout");
 	leave_standard(log);
 	return serve(c, q, a, -1);
 }

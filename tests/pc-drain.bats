@@ -131,6 +131,7 @@ put_vector() {
 	--respond
 	--respond --peek
 	--except file
+	--recover --except .
 	--epoch -1
 	--epoch 99999999999999999999
 	--keep-alive x

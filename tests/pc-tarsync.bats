@@ -454,6 +454,7 @@ t.extractall('P', filter='fully_trusted') if hasattr(tarfile, 'data_filter') \
 	run -100 pc-tarsync pack --clean
 	run -100 pc-tarsync pack operand
 	run -100 pc-tarsync diff one
+	run -100 pc-tarsync diff . .
 	run -100 pc-tarsync merge -C .
 	run -100 pc-tarsync unpack --links=some -C .
 	run -0 pc-tarsync --help
