@@ -198,7 +198,8 @@ make_record(struct command *c, const char *id, char *argv[],
 		cli_fail(EXIT_NEVER, argv[0], "not an HTTP method");
 	if (argv[1][0] != '/' ||
 	    target_canonicalise(span_of(argv[1]), &path, &query) == -1)
-		cli_fail(EXIT_NEVER, argv[1], "not an absolute path");
+		cli_fail(EXIT_NEVER, argv[1], "not an absolute path, or a byte in "
+		    "it has to be escaped");
 	r->path = buf_span(&path);
 	r->query = query.len > 0 ? buf_span(&query) : span_of("");
 	if (c->data != NULL)
