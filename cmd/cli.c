@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <getopt.h>
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
@@ -26,6 +27,8 @@ cli_start(const char *tool)
 	if (io_guard_standard() == -1)
 		_exit(EXIT_LATER);
 	signal(SIGPIPE, SIG_IGN);
+	/* Its own words would show what comes from outside as it is. */
+	opterr = 0;
 }
 
 /*
@@ -130,8 +133,8 @@ cli_fail_errno(const char *object)
 {
 	int error = errno;
 
-	cli_fail(error == EINVAL || error == ENOTDIR || error == ELOOP ||
-	    error == ENAMETOOLONG ? EXIT_NEVER : EXIT_LATER,
+	cli_fail(error == EINVAL || error == ENOTDIR || error == EISDIR ||
+	    error == ELOOP || error == ENAMETOOLONG ? EXIT_NEVER : EXIT_LATER,
 	    object, strerror(error));
 }
 
@@ -196,6 +199,21 @@ _Noreturn void
 cli_usage(const char *reason)
 {
 	cli_fail(EXIT_NEVER, "usage", reason);
+}
+
+_Noreturn void
+cli_bad_option(int found, char *const argv[], const struct option *options)
+{
+	const char letter[] = { '-', (char)optopt, '\0' };
+	const char *object = argv[optind - 1];
+
+	if (found == ':')
+		cli_fail(EXIT_NEVER, object, "needs a value");
+	for (; options->name != NULL; options++)
+		if (options->val == optopt)
+			cli_fail(EXIT_NEVER, object, "takes no value");
+	/* A letter may be one of several in its word. */
+	cli_fail(EXIT_NEVER, optopt != 0 ? letter : object, "unknown option");
 }
 
 int64_t
@@ -303,7 +321,8 @@ const char *
 cli_id(const char *arg)
 {
 	if (!id_is_valid(span_of(arg)))
-		cli_fail(EXIT_NEVER, arg, "not a request id");
+		cli_fail(EXIT_NEVER, arg,
+		    "not an id: 1 to 128 of A-Z a-z 0-9 _ -");
 	return arg;
 }
 

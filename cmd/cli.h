@@ -52,6 +52,11 @@ _Noreturn void cli_help(const char *text);
 _Noreturn void cli_version(void);
 _Noreturn void cli_usage(const char *reason);
 
+/* What getopt_long refused, '?' or ':' (a letter list begins with that). */
+struct option;
+_Noreturn void cli_bad_option(int found, char *const argv[],
+    const struct option *options);
+
 /* Option arguments, or exit 100 naming the option. */
 int64_t cli_duration(const char *option, const char *arg);	/* ms */
 uint64_t cli_size(const char *option, const char *arg);		/* bytes */

@@ -100,8 +100,13 @@ take(struct lease_args *a, size_t i, char *text, struct problem *p)
 		*(bool *)at = true;
 		return 0;
 	case DURATION:
-		if (units_parse_duration(text, at) == 0)
+		if (units_parse_duration(text, at) == 0) {
+			/* No lease is for ever. */
+			if (table[i].mark == 'x' && *(int64_t *)at == 0)
+				return wrong(p, table[i].name,
+				    "under a second");
 			return 0;
+		}
 		return wrong(p, table[i].name,
 		    "not a duration like 250ms, 10s, 5m, 1h");
 	case NUMBER:

@@ -171,7 +171,7 @@ main(int argc, char *argv[])
 	int c, status;
 
 	cli_start("pc-allow");
-	while ((c = getopt_long(argc, argv, "+hm:r:V", options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "+:hm:r:V", options, NULL)) != -1)
 		switch (c) {
 		case 'h':
 			cli_help(help);
@@ -190,7 +190,7 @@ main(int argc, char *argv[])
 			printing = true;
 			break;
 		default:
-			exit(EXIT_NEVER);
+			cli_bad_option(c, argv, options);
 		}
 	if (checking && printing)
 		cli_usage("only one of --check, --print-rules");

@@ -105,7 +105,7 @@ parse_options(struct command *c, int argc, char *argv[])
 {
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "fhm:n:q:Vw:", options,
+	while ((opt = getopt_long(argc, argv, ":fhm:n:q:Vw:", options,
 	    NULL)) != -1)
 		switch (opt) {
 		case 'f':
@@ -179,7 +179,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			set_mode(c, MODE_SWEEP);
 			break;
 		default:
-			exit(EXIT_NEVER);
+			cli_bad_option(opt, argv, options);
 		}
 	if (optind != argc)
 		cli_usage("no operands");
@@ -191,6 +191,8 @@ parse_options(struct command *c, int argc, char *argv[])
 		cli_usage("--echo goes with --respond");
 	if (c->except != NULL && !c->recover)
 		cli_usage("--except goes with --recover");
+	if (c->json && c->mode != MODE_STATUS)
+		cli_usage("--json goes with --status");
 	if (c->message != NULL && !utf8_is_valid(span_of(c->message)))
 		cli_fail(EXIT_NEVER, "--fail", "not UTF-8");
 	c->dir = cli_queue_dir(c->dir);

@@ -79,7 +79,7 @@ parse_options(struct command *c, int argc, char *argv[])
 {
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "d:H:him:o:q:t:V", options,
+	while ((opt = getopt_long(argc, argv, ":d:H:him:o:q:t:V", options,
 	    NULL)) != -1)
 		switch (opt) {
 		case 'd':
@@ -127,7 +127,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->queue_flags |= QUEUE_SYNC;
 			break;
 		default:
-			exit(EXIT_NEVER);
+			cli_bad_option(opt, argv, options);
 		}
 	if (argc - optind != (c->collect != NULL ? 0 : 2))
 		cli_usage("METHOD and PATH, or --collect ID alone");
@@ -198,7 +198,8 @@ make_record(struct command *c, const char *id, char *argv[],
 		cli_fail(EXIT_NEVER, argv[0], "not an HTTP method");
 	if (argv[1][0] != '/' ||
 	    target_canonicalise(span_of(argv[1]), &path, &query) == -1)
-		cli_fail(EXIT_NEVER, argv[1], "not an absolute path");
+		cli_fail(EXIT_NEVER, argv[1], "not an absolute path, or a byte in "
+		    "it has to be escaped");
 	r->path = buf_span(&path);
 	r->query = query.len > 0 ? buf_span(&query) : span_of("");
 	if (c->data != NULL)

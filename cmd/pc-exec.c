@@ -102,7 +102,7 @@ parse_options(struct options *o, int argc, char *argv[])
 {
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "+C:ht:Vw:", options,
+	while ((opt = getopt_long(argc, argv, "+:C:ht:Vw:", options,
 	    NULL)) != -1)
 		switch (opt) {
 		case 'C':
@@ -153,7 +153,7 @@ parse_options(struct options *o, int argc, char *argv[])
 			o->scratch = cli_id(optarg);
 			break;
 		default:
-			exit(EXIT_NEVER);
+			cli_bad_option(opt, argv, options);
 		}
 	if (optind < argc)
 		o->command = argv + optind;
@@ -224,8 +224,11 @@ read_request(struct command *c, size_t chunk)
 		cli_fail_errno("stdin");
 	if (chunk == 1 && end_of_line != '\n' && end_of_line != '\0')
 		cli_fail(EXIT_NEVER, "stdin", "no newline after the request");
-	if (command_parse(c, (struct span){ text.data, len }, &f) == -1)
+	if (command_parse(c, (struct span){ text.data, len }, &f) == -1) {
+		if (f.kind == FAULT_INPUT && f.object.len == 0)
+			buf_add_str(&f.object, "stdin");
 		cli_fail_fault(&f);
+	}
 	/* The values were copied. */
 	buf_free(&text);
 }

@@ -185,18 +185,18 @@ parse_line(struct args *a, int argc, char *argv[])
 	int opt;
 
 	if (c != &none) {
-		argv[1] = argv[0];	/* for getopt's own messages */
 		argc--;
 		argv++;
 	}
-	while ((opt = getopt_long(argc, argv, "0fhnprV", options, NULL)) != -1)
+	while ((opt = getopt_long(argc, argv, ":0fhnprV", options, NULL)) != -1)
 		switch (opt) {
 		case 'h':
 			cli_help(help);
 		case 'V':
 			cli_version();
 		case '?':
-			exit(EXIT_NEVER);
+		case ':':
+			cli_bad_option(opt, argv, options);
 		default:
 			check_option(c, opt);
 			parse_option(a, opt);

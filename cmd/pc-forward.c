@@ -124,7 +124,7 @@ parse_options(struct command *c, int argc, char *argv[])
 	struct forward_options *api = &c->relay.dispatch.api;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "hj:m:t:u:V", options,
+	while ((opt = getopt_long(argc, argv, ":hj:m:t:u:V", options,
 	    NULL)) != -1)
 		switch (opt) {
 		case 'h':
@@ -163,7 +163,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->token_file = optarg;
 			break;
 		default:
-			exit(EXIT_NEVER);
+			cli_bad_option(opt, argv, options);
 		}
 	if (optind != argc)
 		cli_usage("no operands");

@@ -245,8 +245,9 @@ main(int argc, char *argv[])
 		fail(a.json, &p);
 	c = lease_command_find(argv + at, argc - at, &used);
 	if (c == NULL) {
-		(void)problem_set(&p, PROBLEM_INPUT, "usage",
-		    at < argc ? "no such command" : "no command; see -h");
+		(void)problem_set(&p, PROBLEM_INPUT, "usage", "%s%s",
+		    at < argc ? argv[at] : "no command; see -h",
+		    at < argc ? ": no such command" : "");
 		fail(a.json, &p);
 	}
 	if (lease_args_read(&a, c, argc - at - used + 1, argv + at + used - 1,

@@ -97,7 +97,7 @@ parse_options(struct command *c, int argc, char *argv[])
 {
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "+hnst:V", options,
+	while ((opt = getopt_long(argc, argv, "+:hnst:V", options,
 	    NULL)) != -1)
 		switch (opt) {
 		case 'h':
@@ -133,7 +133,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->status = true;
 			break;
 		default:
-			exit(EXIT_NEVER);
+			cli_bad_option(opt, argv, options);
 		}
 	check_options(c, argc - optind);
 	c->lock = argv[optind];

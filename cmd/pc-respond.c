@@ -129,7 +129,8 @@ main(int argc, char *argv[])
 	int c, flags = 0, status;
 
 	cli_start("pc-respond");
-	while ((c = getopt_long(argc, argv, "H:hm:q:s:V", options, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, ":H:hm:q:s:V", options,
+	    NULL)) != -1)
 		switch (c) {
 		case 'H':
 			cli_add_header(&r.record, optarg);
@@ -156,7 +157,7 @@ main(int argc, char *argv[])
 			flags |= QUEUE_SYNC;
 			break;
 		default:
-			exit(EXIT_NEVER);
+			cli_bad_option(c, argv, options);
 		}
 	if (argc - optind != (r.record.status != 0 ? 1 : 0))
 		cli_usage("with -s one ID, without it none");

@@ -110,7 +110,7 @@ parse_options(struct args *a, int argc, char *argv[])
 {
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "+C:c:hu:V", options,
+	while ((opt = getopt_long(argc, argv, "+:C:c:hu:V", options,
 	    NULL)) != -1)
 		switch (opt) {
 		case 'C':
@@ -166,7 +166,7 @@ parse_options(struct args *a, int argc, char *argv[])
 			a->token_file = optarg;
 			break;
 		default:
-			exit(EXIT_NEVER);
+			cli_bad_option(opt, argv, options);
 		}
 	if (optind < argc)
 		a->command = argv + optind;

@@ -127,7 +127,7 @@ parse_options(struct command *c, int argc, char *argv[])
 	struct gateway_options *o = &c->gateway;
 	int opt;
 
-	while ((opt = getopt_long(argc, argv, "hl:m:q:t:V", options,
+	while ((opt = getopt_long(argc, argv, ":hl:m:q:t:V", options,
 	    NULL)) != -1)
 		switch (opt) {
 		case 'h':
@@ -195,7 +195,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->token_file = optarg;
 			break;
 		default:
-			exit(EXIT_NEVER);
+			cli_bad_option(opt, argv, options);
 		}
 	/*
 	 * COMMAND comes after "--" only: an existing peer starts us with an
@@ -301,7 +301,7 @@ become_command(void *arg, const char *url)
 
 	for (i = 0; i < 3; i++)
 		if (dup2(c->standard[i], i) == -1)
-			cli_fail_errno("standard output");
+			cli_fail_errno("stdout");
 	if (dir == NULL)
 		cli_fail_errno(c->dir);
 	umask(c->mask);
@@ -403,7 +403,7 @@ serve_command(struct command *c, struct queue *q, struct address *a)
 		cli_fail_errno("logs/bridge.log");
 	for (i = 0; i < 3; i++)
 		if ((c->standard[i] = fcntl(i, F_DUPFD_CLOEXEC, 3)) == -1)
-			cli_fail_errno("standard output");
+			cli_fail_errno("stdout");
 	leave_standard(log);
 	return serve(c, q, a, -1);
 }

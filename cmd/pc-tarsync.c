@@ -12,16 +12,16 @@
 static const char help[] =
 "usage: pc-tarsync pack [-C DIR] [-x PATTERN]... [-p NAME]... [-L]\n"
 "           [--since MANIFEST] [--manifest FILE] [-z] [--base64] [-o FILE]\n"
-"       pc-tarsync unpack -C DIR [--clean] [-x PATTERN]... [-p NAME]...\n"
+"       pc-tarsync unpack [-C DIR] [--clean] [-x PATTERN]... [-p NAME]...\n"
 "           [--links=any|inside] [--no-manifest] [LIMIT]... < ARCHIVE\n"
 "       pc-tarsync snapshot [-C DIR] [-x PATTERN]... [-p NAME]...\n"
 "           [--cache FILE] [--partial] [-o FILE]\n"
 "       pc-tarsync diff MANIFEST MANIFEST|DIR\n"
-"       pc-tarsync merge --baseline MANIFEST -C DIR [--links=inside|any]\n"
+"       pc-tarsync merge --baseline MANIFEST [-C DIR] [--links=inside|any]\n"
 "           [--conflict=source|target|fail] [--allow-protected] [--dry-run]\n"
-"           [--source-manifest FILE] [-t LIMIT] [LIMIT]... < ARCHIVE\n"
+"           [--source-manifest FILE] [-t DURATION] [LIMIT]... < ARCHIVE\n"
 "       pc-tarsync mirror [-x PATTERN]... [-p NAME]... [--checksum] SRC DST\n"
-"       pc-tarsync recover -C DIR\n"
+"       pc-tarsync recover [-C DIR]\n"
 "  -C, --directory DIR    the tree's root (.)\n"
 "  -x, --exclude PATTERN  not part of the tree: X, */X at any depth, X/*\n"
 "  -p, --preserve NAME    top-level name that is left alone\n"
@@ -43,7 +43,7 @@ static const char help[] =
 "      --dry-run          print the report, change nothing\n"
 "      --source-manifest FILE  what the sandbox has now\n"
 "      --checksum         compare bytes, not only sizes and times\n"
-"  -t, --timeout LIMIT    for locks (30s)\n"
+"  -t, --timeout DURATION for locks (30s); 0 is for ever\n"
 "      --sync             survive a power cut, too\n"
 "  -v, --verbose          name each entry on standard error\n"
 "      --progress         lines of progress; on a terminal always\n"
@@ -102,7 +102,7 @@ static const struct option options[] = {
 	{ NULL, 0, NULL, 0 }
 };
 
-#define LETTERS	"C:LVho:p:t:vx:z"
+#define LETTERS	":C:LVho:p:t:vx:z"
 
 /* What each command takes; options all but those for help. */
 struct command {
@@ -355,8 +355,8 @@ parse(struct tarsync *t, const struct command *c, int argc, char *argv[])
 			cli_help(help);
 		if (option == 'V')
 			cli_version();
-		if (option == '?')
-			exit(EXIT_NEVER);
+		if (option == '?' || option == ':')
+			cli_bad_option(option, argv, options);
 		check_taken(c, option);
 		take_option(t, option, optarg);
 	}

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cli.h"
 #include "clock.h"
 #include "progress.h"
 
@@ -39,12 +40,28 @@ say_rate(const struct progress *p, int64_t now)
 		    (double)(p->total - p->done) / rate);
 }
 
+/* Nothing for NULL; a name may be anything. */
+static void
+say_word(const char *word)
+{
+	struct buf text = { 0 };
+
+	if (word == NULL)
+		return;
+	cli_put_escaped(&text, word);
+	fprintf(stderr, " %.*s", (int)text.len, text.len > 0 ? text.data : "");
+	buf_free(&text);
+}
+
 static void
 say(struct progress *p, int64_t now)
 {
-	fprintf(stderr, "%s[paperclip] %s%s%s %s %s: ",
-	    p->terminal ? "\r" : "", p->phase, p->label != NULL ? " " : "",
-	    p->label != NULL ? p->label : "", p->direction, p->target);
+	fprintf(stderr, "%s[paperclip]", p->terminal ? "\r" : "");
+	say_word(p->phase);
+	say_word(p->label);
+	say_word(p->direction);
+	say_word(p->target);
+	fputs(": ", stderr);
 	if (p->total > 0)
 		fprintf(stderr, "%u%% (%.1f/%.1f MB)", percent(p),
 		    megabytes(p->done), megabytes(p->total));

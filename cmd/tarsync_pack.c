@@ -186,7 +186,7 @@ tarsync_snapshot(struct tarsync *t)
 	    take_whole(t, root, &m, &f);
 	if (got == 0 && manifest_end(&m, id) == -1)
 		got = fault_system(&f, span_of(t->output != NULL ?
-		    t->output : "standard output"));
+		    t->output : "stdout"));
 	if (got == -1)
 		tarsync_fail(&f);
 	outfile_commit(&out);

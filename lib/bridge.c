@@ -388,13 +388,19 @@ bridge_start_host(struct bridge *b, struct run *r)
 static int
 restart_host(struct bridge *b)
 {
+	const struct task *dead = b->allow.ended &&
+	    b->forward.status != RUN_STATUS_NEVER ? &b->allow : &b->forward;
 	struct idmap_node *node;
 	struct buf lines = { 0 };
 	size_t i;
 
+	/* Its words, its rules or its token will be wrong again. */
+	if (dead->status == RUN_STATUS_NEVER)
+		return run_fail(b->r, RUN_STATUS_NEVER, "relay: %s",
+		    run_last_lines(b->r, (struct span){ dead->tail,
+		    dead->tail_len }, 1, 400));
 	run_event(b->r, "relay", "restart", "\"program\":\"%s\","
-	    "\"status\":%d", b->allow.ended ? "pc-allow" : "pc-forward",
-	    b->allow.ended ? b->allow.status : b->forward.status);
+	    "\"status\":%d", dead->name, dead->status);
 	task_drop(&b->r->tasks, &b->allow);
 	task_drop(&b->r->tasks, &b->forward);
 	for (i = 0; i < b->held.nbuckets; i++)

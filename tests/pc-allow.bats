@@ -470,6 +470,6 @@ bad_rules() {
 	run --separate-stderr -111 sh -c 'pc-allow <in >&7'
 	[ "$stderr" = "pc-allow: stdout: Broken pipe" ]
 	exec 7>&-
-	run --separate-stderr -111 sh -c 'pc-allow <.'
+	run --separate-stderr -100 sh -c 'pc-allow <.'
 	[ "$stderr" = "pc-allow: stdin: Is a directory" ]
 }

@@ -131,10 +131,21 @@ put_vector() {
 	--respond
 	--respond --peek
 	--except file
+	--recover --except .
 	--epoch -1
 	--epoch 99999999999999999999
 	--keep-alive x
+	--json
+	-q
+	-fX
+	--follow=1
 	END
+	run -100 pc-drain -fXq
+	[ "$output" = "pc-drain: -X: unknown option" ]
+	run -100 pc-drain -fq
+	[ "$output" = "pc-drain: -fq: needs a value" ]
+	run -100 pc-drain --follow=1
+	[ "$output" = "pc-drain: --follow=1: takes no value" ]
 	run -100 pc-drain -q q --fail $'\xff'
 }
 

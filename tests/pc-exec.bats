@@ -411,9 +411,9 @@ read_to_end() {
 	{"argv":["touch","x"],"timeoutMs":"1s"}	timeoutMs: not a number in range
 	{"argv":["touch","x"],"id":"a/b"}	id: not 1 to 128 of A-Z a-z 0-9 _ -
 	{"argv":["touch","x"],"lines":"yes"}	lines: neither true nor false
-	{"argv":["touch","x",]}	not JSON
-	["touch","x"]	not an object
-	touch x	not JSON
+	{"argv":["touch","x",]}	stdin: not JSON
+	["touch","x"]	stdin: not an object
+	touch x	stdin: not JSON
 	{"argv":["touch","x"	stdin: the request is cut short
 	ROWS
 	run -100 pc-exec </dev/null

@@ -823,6 +823,7 @@ waits_in() {
 		acquire box --no-such
 		acquire box --timeout
 		acquire a b c
+		acquire box --expiry 0
 
 		renew nil --epoch 1
 		["release", "--run", "a b"]
@@ -833,6 +834,7 @@ waits_in() {
 	diff - got <<-END
 		0 -
 		0 -
+		100 usage
 		100 usage
 		100 usage
 		100 usage

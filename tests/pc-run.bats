@@ -258,6 +258,23 @@ run_here() {
 	[ "$stderr" = "pc-run: none.json: No such file or directory" ]
 }
 
+@test "pc-run: what the relay's programs cannot do with is said, exit 100" {
+	while IFS=$'\t' read -r token options message; do
+		read -r -a words <<<"$options"
+		run --separate-stderr -100 env "$token" XDG_STATE_HOME="$PWD" \
+		    pc-run "${words[@]}" --remote "$PWD/box" --channel env -- \
+		    sleep 60
+		echo "$options: $stderr"
+		[ "$stderr" = "pc-run: relay: $message" ]
+		[ -z "$output" ]
+	done <<-'ROWS'
+	PC_API_TOKEN=x	-u http:/x	pc-forward: -u: not http://, https:// or unix:
+	PC_API_TOKEN=x	-u http://127.0.0.1:1 --rules none	pc-allow: none: No such file or directory
+	PC_API_TOKEN=	-u http://127.0.0.1:1	pc-forward: PC_API_TOKEN: no token: set it, or give --token-file FILE
+	PC_API_TOKEN=x	-u http://127.0.0.1:1 --token-file none	pc-forward: none: No such file or directory
+	ROWS
+}
+
 @test "pc-run: a channel may end with -- itself" {
 	run -0 pc-run --identity --channel kubectl exec -i pod -- -- true
 	[ "$(jq -r .sandboxId <<<"$output")" = "kubectl exec -i pod --" ]

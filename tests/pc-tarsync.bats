@@ -446,6 +446,7 @@ t.extractall('P', filter='fully_trusted') if hasattr(tarfile, 'data_filter') \
 	run -100 pc-tarsync pack --clean
 	run -100 pc-tarsync pack operand
 	run -100 pc-tarsync diff one
+	run -100 pc-tarsync diff . .
 	run -100 pc-tarsync merge -C .
 	run -100 pc-tarsync unpack --links=some -C .
 	run -0 pc-tarsync --help
@@ -680,6 +681,8 @@ wait_until_older() {
 	run -0 --separate-stderr bash -c 'pc-tarsync pack -C W --progress --phase Uploading --label workspace --to box >a.tar'
 	[[ "$stderr" == *"[paperclip] Uploading workspace to box: "*"% ("*"/3.0 MB)"* ]]
 	[[ "${stderr##*$'\n'}" == "[paperclip] Uploading workspace to box: 100% (3.0/3.0 MB)" ]]
+	run -0 --separate-stderr pc-tarsync pack -C W -o a.tar --progress --to $'b\e[m\nx'
+	[ "${stderr_lines[-1]}" = '[paperclip] Packing to b\x1b[m\x0ax: 100% (3.0/3.0 MB)' ]
 	run -0 --separate-stderr bash -c 'pc-tarsync unpack -C R --progress <a.tar'
 	[[ "${stderr##*$'\n'}" == "[paperclip] Unpacking to R: 100% (3.0/3.0 MB)" ]]
 	run -0 --separate-stderr bash -c 'pc-tarsync pack -C W >/dev/null'

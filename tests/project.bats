@@ -41,6 +41,8 @@ top() {
 		run --separate-stderr -100 "$t" --no-such-option
 		[ -z "$output" ]
 		[ "$(wc -l <<<"$stderr")" -eq 1 ]
+		run --separate-stderr -100 "$t" $'--no\e[m\nsuch'
+		[[ $stderr == "$t: "*'--no\x1b[m\x0asuch: unknown option' ]]
 		run --separate-stderr -111 sh -c "$t -h >/dev/full"
 		[ "$(wc -l <<<"$stderr")" -eq 1 ]
 	done
