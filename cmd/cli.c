@@ -229,6 +229,16 @@ cli_number(const char *option, const char *arg, uint64_t max)
 	return value;
 }
 
+uint64_t
+cli_count(const char *option, const char *arg, uint64_t max)
+{
+	uint64_t value = cli_number(option, arg, max);
+
+	if (value == 0)
+		cli_fail(EXIT_NEVER, option, "at least 1");
+	return value;
+}
+
 size_t
 cli_body_max(const char *arg)
 {
@@ -269,7 +279,8 @@ cli_env_number(const char *name, uint64_t fallback, uint64_t max)
 	if (text == NULL || *text == '\0')
 		return fallback;
 	value = strtod(text, &end);
-	if (*end != '\0' || !isfinite(value) || value <= 0)
+	/* A part of one is no number of anything. */
+	if (*end != '\0' || !isfinite(value) || value < 1)
 		return fallback;
 	return value < (double)max ? (uint64_t)value : max;
 }

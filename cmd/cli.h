@@ -56,6 +56,7 @@ _Noreturn void cli_usage(const char *reason);
 int64_t cli_duration(const char *option, const char *arg);	/* ms */
 uint64_t cli_size(const char *option, const char *arg);		/* bytes */
 uint64_t cli_number(const char *option, const char *arg, uint64_t max);
+uint64_t cli_count(const char *option, const char *arg, uint64_t max); /* > 0 */
 
 /* -m: the limit of a body, at most 256M, or exit 100. */
 size_t cli_body_max(const char *arg);
@@ -66,7 +67,7 @@ size_t cli_env_body_max(void);
 /* -q, else $PAPERCLIP_BRIDGE_QUEUE_DIR, else exit 100. */
 const char *cli_queue_dir(const char *option);
 
-/* A positive number from the environment, else fallback (protocol 4). */
+/* A number of 1 or more from the environment, else fallback (protocol 4). */
 uint64_t cli_env_number(const char *name, uint64_t fallback, uint64_t max);
 
 /*

@@ -117,9 +117,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->drain.body_max = cli_body_max(optarg);
 			break;
 		case 'n':
-			c->drain.claims_max = cli_number("-n", optarg, 65536);
-			if (c->drain.claims_max == 0)
-				cli_fail(EXIT_NEVER, "-n", "at least 1");
+			c->drain.claims_max = cli_count("-n", optarg, 65536);
 			break;
 		case 'q':
 			c->dir = optarg;

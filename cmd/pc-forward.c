@@ -130,10 +130,8 @@ parse_options(struct command *c, int argc, char *argv[])
 		case 'h':
 			cli_help(help);
 		case 'j':
-			api->in_flight_max = cli_number("-j", optarg,
+			api->in_flight_max = cli_count("-j", optarg,
 			    DISPATCH_IN_FLIGHT_MAX);
-			if (api->in_flight_max == 0)
-				cli_fail(EXIT_NEVER, "-j", "at least 1");
 			break;
 		case 'm':
 			api->body_max = cli_body_max(optarg);

@@ -172,11 +172,11 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->queue_flags |= QUEUE_GROUP;
 			break;
 		case OPT_MAX_CONNECTIONS:
-			o->connections_max = cli_number("--max-connections",
+			o->connections_max = cli_count("--max-connections",
 			    optarg, 1 << 20);
 			break;
 		case OPT_MAX_DEPTH:
-			o->depth_max = (int64_t)cli_number("--max-depth",
+			o->depth_max = (int64_t)cli_count("--max-depth",
 			    optarg, 1 << 30);
 			break;
 		case OPT_NEW_TOKEN:
@@ -297,7 +297,7 @@ become_command(void *arg, const char *url)
 {
 	const struct command *c = arg;
 	char *dir = realpath(c->dir, NULL);
-	int i;
+	int i, error;
 
 	for (i = 0; i < 3; i++)
 		if (dup2(c->standard[i], i) == -1)
@@ -311,8 +311,9 @@ become_command(void *arg, const char *url)
 	set_env("PAPERCLIP_API_BRIDGE_MODE", "queue_v1");
 	set_env("PAPERCLIP_BRIDGE_QUEUE_DIR", dir);
 	execvp(c->argv[0], c->argv);
-	cli_warn(c->argv[0], strerror(errno));
-	_exit(errno == ENOENT ? 127 : 126);
+	error = errno;
+	cli_warn(c->argv[0], strerror(error));
+	_exit(error == ENOENT ? 127 : 126);
 }
 
 static int
