@@ -400,13 +400,6 @@ fail_all(const struct command *c, struct drain *d)
 	return EXIT_LATER;
 }
 
-static bool
-list_one(void *ctx, const char *id)
-{
-	pending_add(ctx, id);
-	return true;
-}
-
 static int
 peek(const struct command *c, struct drain *d)
 {
@@ -414,7 +407,7 @@ peek(const struct command *c, struct drain *d)
 	size_t shown = 0;
 	char *id;
 
-	if (queue_each(d->q, QUEUE_REQUESTS, list_one, &d->pending) == -1)
+	if (drain_scan(d) == -1)
 		cli_fail_errno(c->dir);
 	while (shown < c->drain.claims_max &&
 	    (id = pending_take(&d->pending)) != NULL) {

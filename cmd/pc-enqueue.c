@@ -287,22 +287,11 @@ put_head(struct buf *out, const struct record *r)
 	buf_add_char(out, '\n');
 }
 
-static struct span
-outcome_of(const struct record *r)
-{
-	size_t i;
-
-	for (i = 0; i < r->nheaders; i++)
-		if (header_name_is(r->headers[i].name, OUTCOME_HEADER))
-			return r->headers[i].value;
-	return span_of("");
-}
-
 /* What the answer means for somebody who asks "may I repeat this?". */
 static int
 exit_status(const struct command *c, const struct record *r)
 {
-	struct span outcome = outcome_of(r);
+	struct span outcome = record_outcome(r);
 
 	if (span_is(outcome, OUTCOME_INDETERMINATE))
 		return EXIT_UNKNOWN;

@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -70,7 +69,7 @@ find(const struct bridge *b, struct span id)
 {
 	char text[ID_MAX + 1];
 
-	snprintf(text, sizeof(text), "%.*s", (int)id.n, id.p);
+	id_copy(id, text);
 	return (struct held *)(void *)idmap_get(&b->held, text);
 }
 

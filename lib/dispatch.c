@@ -18,7 +18,7 @@ static const char stopped[] =
 /* A request.  http comes first: it is what forward_next() gives back. */
 struct call {
 	struct forward_call http;
-	struct seen *seen;	/* what is known of its id */
+	struct seen_request *seen;	/* what is known of its id */
 	struct call *next;
 };
 
@@ -49,6 +49,8 @@ call_take(struct dispatch *d)
 static void
 call_free(struct call *c)
 {
+	if (c == NULL)
+		return;
 	forward_call_free(&c->http);
 	free(c);
 }
@@ -154,7 +156,7 @@ finish_failed(struct dispatch *d, struct call *c)
 
 /* The same request again: nothing, while the first one has no answer. */
 static void
-answer_again(struct dispatch *d, const struct seen *seen)
+answer_again(struct dispatch *d, const struct seen_request *seen)
 {
 	struct span text;
 
@@ -182,7 +184,7 @@ queue_append(struct dispatch *d, struct call *c)
 	d->end = &c->next;
 	d->waiting++;
 	d->waiting_bytes += outbound_size(&c->http.request);
-	d->waiting_until = earlier(d->waiting_until, c->http.deadline);
+	d->waiting_until = clock_earlier(d->waiting_until, c->http.deadline);
 }
 
 static struct call *
@@ -231,7 +233,7 @@ static int64_t
 deadline_of(const struct dispatch *d, const struct record *request,
     int64_t read_at)
 {
-	int64_t ms = earlier(d->o->timeout_ms > 0 ? d->o->timeout_ms : -1,
+	int64_t ms = clock_earlier(d->o->timeout_ms > 0 ? d->o->timeout_ms : -1,
 	    request->remaining_ms);
 
 	if (ms < 0)
@@ -292,7 +294,7 @@ void
 dispatch_take(struct dispatch *d, const struct record *request,
     int64_t read_at)
 {
-	struct seen *seen = seen_find(&d->seen, request->id);
+	struct seen_request *seen = seen_find(&d->seen, request->id);
 	struct call *c;
 
 	if (seen != NULL) {
@@ -306,7 +308,7 @@ dispatch_take(struct dispatch *d, const struct record *request,
 		    read_at + retention_of(request));
 	if (c == NULL || c->seen == NULL) {
 		d->out->failed = true;
-		free(c);
+		call_free(c);
 		return;
 	}
 	c->http.deadline = deadline_of(d, request, read_at);
@@ -373,7 +375,7 @@ dispatch_work(struct dispatch *d, bool hold)
 int64_t
 dispatch_due(const struct dispatch *d)
 {
-	return earlier(forward_due(d->api), d->waiting_until);
+	return clock_earlier(forward_due(d->api), d->waiting_until);
 }
 
 void

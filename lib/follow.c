@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -241,8 +240,7 @@ answer(struct follow *f, struct span line)
 	}
 	switch (respond_line(r, line, &f->d->out)) {
 	case RESPOND_REPORTED:
-		snprintf(id, sizeof(id), "%.*s", (int)r->record.id.n,
-		    r->record.id.p);
+		id_copy(r->record.id, id);
 		drain_forget(f->d, id);
 		break;
 	case RESPOND_INVALID:
@@ -294,12 +292,6 @@ write_some(struct follow *f)
 	return true;
 }
 
-static int64_t
-earliest(int64_t a, int64_t b)
-{
-	return b == -1 || (a != -1 && a < b) ? a : b;
-}
-
 /* Waits for the next thing to do: true when the far side is there still. */
 static bool
 wait_and_serve(struct follow *f, const sigset_t *unblocked)
@@ -311,8 +303,8 @@ wait_and_serve(struct follow *f, const sigset_t *unblocked)
 		    .events = POLLIN },
 		{ .fd = f->watch.fd, .events = POLLIN },
 	};
-	int ms = clock_poll_timeout(earliest(f->look_at,
-	    earliest(f->sweep_at, f->silent_at)));
+	int ms = clock_poll_timeout(clock_earlier(f->look_at,
+	    clock_earlier(f->sweep_at, f->silent_at)));
 	struct timespec ts = { ms / 1000, ms % 1000 * 1000000L };
 
 	if (ppoll(fds, 3, ms == -1 ? NULL : &ts, unblocked) == -1)

@@ -275,19 +275,6 @@ submit(struct gateway *g, struct conn *c)
 		g->sweep_at = g->now + QUEUE_SWEEP_EVERY_MS;
 }
 
-/* Whether the response says that nobody knows what happened. */
-static bool
-has_indeterminate(const struct record *r)
-{
-	size_t i;
-
-	for (i = 0; i < r->nheaders; i++)
-		if (header_name_is(r->headers[i].name, OUTCOME_HEADER))
-			return span_is(r->headers[i].value,
-			    OUTCOME_INDETERMINATE);
-	return false;
-}
-
 static void
 answer_unknown(struct gateway *g, struct conn *c, const char *message)
 {
@@ -318,7 +305,7 @@ collect(struct gateway *g, struct conn *c)
 		answer_unknown(g, c, "Bridge response JSON is malformed.");
 		return true;
 	}
-	if (has_indeterminate(r))
+	if (span_is(record_outcome(r), OUTCOME_INDETERMINATE))
 		r->status = 409;
 	answer_put(&c->out, r, answer_flags(c));
 	send_answer(g, c);
@@ -669,22 +656,16 @@ end_patience(struct gateway *g)
 		}
 }
 
-static int64_t
-earliest(int64_t a, int64_t b)
-{
-	return b == -1 || (a != -1 && a < b) ? a : b;
-}
-
 static int
 next_timeout(const struct gateway *g)
 {
-	int64_t at = earliest(g->look_at, g->sweep_at);
+	int64_t at = clock_earlier(g->look_at, g->sweep_at);
 	int i;
 
-	at = earliest(at, earliest(g->accept_at, g->stop_at));
+	at = clock_earlier(at, clock_earlier(g->accept_at, g->stop_at));
 	for (i = 0; i < PATIENCES; i++)
 		if (g->lists[i].first != NULL)
-			at = earliest(at, g->lists[i].first->deadline);
+			at = clock_earlier(at, g->lists[i].first->deadline);
 	return clock_poll_timeout(at);
 }
 
@@ -747,8 +728,6 @@ dispatch(struct gateway *g, const struct epoll_event *e)
 			c->writable = true;
 		if (e->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 			c->readable = true;
-		if (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-			c->peer_ending = true;
 		if (e->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 			c->hung_up = true;
 		if (c->hung_up && c->state == CONN_WAIT)

@@ -27,6 +27,13 @@ id_is_valid(struct span id)
 	return true;
 }
 
+void
+id_copy(struct span id, char out[static ID_MAX + 1])
+{
+	memcpy(out, id.p, id.n);
+	out[id.n] = '\0';
+}
+
 bool
 id_is_from_gateway(struct span id)
 {

@@ -111,6 +111,22 @@ header_name_is(struct span name, const char *lower)
 	return lower[i] == '\0';
 }
 
+bool
+header_is_hop_by_hop(struct span name)
+{
+	static const char *const names[] = {
+		"connection", "keep-alive", "proxy-authenticate",
+		"proxy-authorization", "proxy-connection", "te", "trailer",
+		"transfer-encoding", "upgrade"
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (header_name_is(name, names[i]))
+			return true;
+	return false;
+}
+
 const char record_no_memory[] = "out of memory";
 
 static enum record_kind
@@ -373,6 +389,17 @@ record_body_decode(const struct record *r, struct buf *out)
 		buf_add_span(out, r->body);
 		break;
 	}
+}
+
+struct span
+record_outcome(const struct record *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->nheaders; i++)
+		if (header_name_is(r->headers[i].name, OUTCOME_HEADER))
+			return r->headers[i].value;
+	return (struct span){ "", 0 };
 }
 
 size_t

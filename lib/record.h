@@ -110,6 +110,9 @@ void record_put_error_until(struct buf *out, struct span id, int status,
 void record_put_error_body(struct buf *out, const char *message,
     const char *outcome);
 
+/* The value of the outcome header; empty when there is none. */
+struct span record_outcome(const struct record *r);
+
 /*
  * The request headers that are carried; all others stay where they are.  The
  * capability header is a credential of the newest peer's: it goes where that
@@ -128,5 +131,8 @@ bool header_value_is_valid(struct span value);
 
 /* Whether two header names are the same (ASCII case does not count). */
 bool header_name_is(struct span name, const char *lower);
+
+/* RFC 9110 7.6.1: what a message says of its own connection. */
+bool header_is_hop_by_hop(struct span name);
 
 #endif

@@ -175,10 +175,11 @@ wait_timeout(const struct relay *r)
 	    (r->out_is_file && pending > 0))
 		return 0;
 	if (r->o->keep_alive_ms > 0 && pending == 0)
-		until = earlier(until, r->written_at + r->o->keep_alive_ms);
+		until = clock_earlier(until,
+		    r->written_at + r->o->keep_alive_ms);
 	if (r->stop_at >= 0)
-		until = earlier(until, r->dispatch.in_flight > 0 ? r->stop_at :
-		    r->stop_at + LAST_WORDS_MS);
+		until = clock_earlier(until, r->dispatch.in_flight > 0 ?
+		    r->stop_at : r->stop_at + LAST_WORDS_MS);
 	return clock_poll_timeout(until);
 }
 

@@ -527,7 +527,7 @@ open("go").read()' 3>&- &
 	pids+=("$!")
 	wait_until test -e full
 	export PAPERCLIP_BRIDGE_TOKEN=secret-token
-	run -111 timeout 5 pc-serve -q q -l unix:s
+	run -111 timeout -s KILL 5 pc-serve -q q -l unix:s
 	[ "$output" = "pc-serve: cannot listen: Address already in use" ]
 	[ -S s ]
 }
