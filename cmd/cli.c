@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ascii.h"
 #include "buf.h"
 #include "cli.h"
 #include "id.h"
@@ -328,8 +329,7 @@ cli_add_header(struct record *r, char *arg)
 		cli_fail(EXIT_NEVER, "-H", "not 'name: value', or too many");
 	h->name = (struct span){ arg, (size_t)(colon - arg) };
 	for (p = arg; p < colon; p++)
-		if (*p >= 'A' && *p <= 'Z')
-			*p = (char)(*p | 32);
+		*p = ascii_lower(*p);
 	for (p = colon + 1; *p == ' ' || *p == '\t'; p++)
 		continue;
 	h->value = span_of(p);

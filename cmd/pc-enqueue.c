@@ -17,8 +17,8 @@
 #include "clock.h"
 #include "id.h"
 #include "io.h"
-#include "requester.h"
 #include "put.h"
+#include "requester.h"
 #include "target.h"
 
 static const char help[] =
@@ -220,50 +220,20 @@ make_record(struct command *c, const char *id, char *argv[],
 	buf_free(&body);
 }
 
-/* The folder of a file; slash is the last one of its path. */
-static int
-open_parent(const char *file, const char *slash)
-{
-	char *parent = strndup(file, (size_t)(slash - file) + 1);
-	int dir = -1;
-
-	if (parent != NULL)
-		dir = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	free(parent);
-	return dir;
-}
-
 /* The body into a file: through a temporary, unless it is no regular file. */
 static int
 write_output(const char *file, mode_t mask, struct span body)
 {
-	const char *slash, *name;
 	struct stat st;
-	struct put p;
-	int fd, dir, result = -1;
+	int fd, result;
 
-	if (stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
-		fd = open(file, O_WRONLY | O_CLOEXEC);
-		if (fd == -1)
-			return -1;
-		result = io_write_all(fd, body.p, body.n);
-		io_close(fd);
-		return result;
-	}
-	slash = strrchr(file, '/');
-	name = slash != NULL ? slash + 1 : file;
-	dir = slash == NULL ? AT_FDCWD : open_parent(file, slash);
-	if (dir == -1)
+	if (stat(file, &st) == -1 || S_ISREG(st.st_mode))
+		return put_file(file, 0666 & ~mask, body);
+	fd = open(file, O_WRONLY | O_CLOEXEC);
+	if (fd == -1)
 		return -1;
-	if (put_open(&p, dir, name, 0666 & ~mask) == 0) {
-		result = io_write_all(put_fd(&p), body.p, body.n);
-		if (result == 0)
-			result = put_commit(&p, false);
-		else
-			put_abort(&p);
-	}
-	if (slash != NULL)
-		io_close(dir);
+	result = io_write_all(fd, body.p, body.n);
+	io_close(fd);
 	return result;
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "apiurl.h"
+#include "ascii.h"
 #include "cli.h"
 #include "io.h"
 #include "relay.h"
@@ -109,8 +110,7 @@ keep_header(struct command *c, char *name)
 	char *p;
 
 	for (p = name; *p != '\0'; p++)
-		if (*p >= 'A' && *p <= 'Z')
-			*p = (char)(*p | 32);
+		*p = ascii_lower(*p);
 	if (!outbound_may_return(span_of(name)))
 		cli_fail(EXIT_NEVER, name, "cannot be passed on");
 	if (api->nkeep == KEEP_MAX)

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "ascii.h"
 #include "id.h"
 
 /* The last digits of a gateway's ids, and of no other. */
@@ -20,8 +21,8 @@ id_is_valid(struct span id)
 		return false;
 	for (i = 0; i < id.n; i++) {
 		c = id.p[i];
-		if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-		    (c >= 'a' && c <= 'z') || c == '_' || c == '-'))
+		if (!ascii_is_digit(c) && !ascii_is_letter(c) && c != '_' &&
+		    c != '-')
 			return false;
 	}
 	return true;

@@ -1,5 +1,6 @@
 #include <errno.h>
 
+#include "ascii.h"
 #include "base64.h"
 #include "clock.h"
 #include "id.h"
@@ -39,10 +40,7 @@ const char *const request_headers[REQUEST_HEADERS_COUNT] = {
 static bool
 path_takes_capability(struct span path)
 {
-	static const char below[] = "/runtime-tools/";
-
-	return path.n >= sizeof(below) - 1 &&
-	    memcmp(path.p, below, sizeof(below) - 1) == 0;
+	return span_starts(path, "/runtime-tools/");
 }
 
 bool
@@ -69,13 +67,12 @@ bool
 header_name_is_valid(struct span name)
 {
 	size_t i;
-	unsigned char c;
+	char c;
 
 	for (i = 0; i < name.n; i++) {
-		c = (unsigned char)name.p[i];
-		if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-		    (c >= 'a' && c <= 'z') ||
-		    (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL)))
+		c = name.p[i];
+		if (!ascii_is_digit(c) && !ascii_is_letter(c) &&
+		    (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL))
 			return false;
 	}
 	return name.n > 0;
@@ -98,17 +95,7 @@ header_value_is_valid(struct span value)
 bool
 header_name_is(struct span name, const char *lower)
 {
-	size_t i;
-	char c;
-
-	for (i = 0; i < name.n; i++) {
-		c = name.p[i];
-		if (c >= 'A' && c <= 'Z')
-			c = (char)(c | 32);
-		if (lower[i] == '\0' || c != lower[i])
-			return false;
-	}
-	return lower[i] == '\0';
+	return ascii_is(name, lower);
 }
 
 bool
