@@ -257,6 +257,29 @@ cli_env_body_max(void)
 	    RECORD_BODY_MAX, BODY_LIMIT);
 }
 
+int64_t
+cli_env_poll_ms(void)
+{
+	return (int64_t)cli_env_number("PAPERCLIP_BRIDGE_POLL_INTERVAL_MS",
+	    100, 60000);
+}
+
+bool
+cli_env_claims(void)
+{
+	return cli_env_number("PAPERCLIP_BRIDGE_CLAIMS", 0, 1) == 1;
+}
+
+int64_t
+cli_request_timeout(const char *arg)
+{
+	int64_t ms = cli_duration("-t", arg);
+
+	if (ms > RECORD_TIMEOUT_MAX)
+		cli_fail(EXIT_NEVER, "-t", "at most 10m");
+	return ms > 0 ? ms : RECORD_TIMEOUT_MAX;
+}
+
 const char *
 cli_queue_dir(const char *option)
 {

@@ -61,8 +61,13 @@ uint64_t cli_count(const char *option, const char *arg, uint64_t max); /* > 0 */
 /* -m: the limit of a body, at most 256M, or exit 100. */
 size_t cli_body_max(const char *arg);
 
-/* The same from PAPERCLIP_BRIDGE_MAX_BODY_BYTES, else the default. */
-size_t cli_env_body_max(void);
+/* -t of a request, in ms: at most 10m, which 0 stands for, or exit 100. */
+int64_t cli_request_timeout(const char *arg);
+
+/* What is the same in every tool of the queue, from PAPERCLIP_BRIDGE_... */
+size_t cli_env_body_max(void);		/* MAX_BODY_BYTES */
+int64_t cli_env_poll_ms(void);		/* POLL_INTERVAL_MS */
+bool cli_env_claims(void);		/* CLAIMS */
 
 /* -q, else $PAPERCLIP_BRIDGE_QUEUE_DIR, else exit 100. */
 const char *cli_queue_dir(const char *option);

@@ -49,9 +49,9 @@ static const char help[] =
 "      --sweep              remove what has expired\n";
 
 enum {
-	OPT_ECHO = 256, OPT_EPOCH, OPT_EXCEPT, OPT_EXISTING, OPT_FAIL, OPT_GROUP, OPT_JSON,
-	OPT_KEEP_ALIVE, OPT_MAX_BYTES, OPT_NO_WAIT, OPT_PEEK, OPT_RECOVER,
-	OPT_RESPOND, OPT_STATUS, OPT_SWEEP
+	OPT_ECHO = 256, OPT_EPOCH, OPT_EXCEPT, OPT_EXISTING, OPT_FAIL,
+	OPT_GROUP, OPT_JSON, OPT_KEEP_ALIVE, OPT_MAX_BYTES, OPT_NO_WAIT,
+	OPT_PEEK, OPT_RECOVER, OPT_RESPOND, OPT_STATUS, OPT_SWEEP
 };
 
 static const struct option options[] = {
@@ -207,8 +207,7 @@ print_all(struct drain *d)
 		if (n == -1) {
 			int error = errno;
 
-			drain_answer_unprinted(d, "Bridge worker stopped "
-			    "before request could be handled.");
+			drain_answer_unprinted(d, MESSAGE_STOPPED);
 			cli_fail(EXIT_LATER, "stdout", strerror(error));
 		}
 		drain_wrote(d, (size_t)n);
@@ -550,8 +549,7 @@ main(int argc, char *argv[])
 	cli_start("pc-drain");
 	c.drain.claims_max = DRAIN_CLAIMS_MAX;
 	c.drain.body_max = cli_env_body_max();
-	c.drain.poll_ms = (int64_t)cli_env_number(
-	    "PAPERCLIP_BRIDGE_POLL_INTERVAL_MS", 100, 60000);
+	c.drain.poll_ms = cli_env_poll_ms();
 	c.drain.keep_alive_ms = DRAIN_KEEP_ALIVE_MS;
 	c.drain.warn = cli_warn;
 	parse_options(&c, argc, argv);

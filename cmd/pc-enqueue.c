@@ -103,11 +103,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->dir = optarg;
 			break;
 		case 't':
-			c->timeout_ms = cli_duration("-t", optarg);
-			if (c->timeout_ms == 0)
-				c->timeout_ms = RECORD_TIMEOUT_MAX;
-			if (c->timeout_ms > RECORD_TIMEOUT_MAX)
-				cli_fail(EXIT_NEVER, "-t", "at most 10m");
+			c->timeout_ms = cli_request_timeout(optarg);
 			break;
 		case 'V':
 			cli_version();
@@ -307,9 +303,7 @@ wait_answer(const struct command *c, struct queue *q, const char *id,
     const sigset_t *unblocked)
 {
 	struct requester rq = { .q = q, .body_max = c->body_max,
-	    .keep = c->collect != NULL,
-	    .poll_ms = (int64_t)cli_env_number(
-	    "PAPERCLIP_BRIDGE_POLL_INTERVAL_MS", 100, 60000) };
+	    .keep = c->collect != NULL, .poll_ms = cli_env_poll_ms() };
 	int64_t deadline = clock_mono_ms() + c->timeout_ms;
 	struct record r = { 0 };
 	struct buf file = { 0 };
@@ -378,7 +372,7 @@ main(int argc, char *argv[])
 
 	cli_start("pc-enqueue");
 	c.body_max = cli_env_body_max();
-	c.claims = cli_env_number("PAPERCLIP_BRIDGE_CLAIMS", 0, 1) == 1;
+	c.claims = cli_env_claims();
 	parse_options(&c, argc, argv);
 	id = c.collect;
 	if (id == NULL) {

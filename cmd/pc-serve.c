@@ -52,8 +52,9 @@ static const char help[] =
 
 enum {
 	OPT_ACCEPT = 256, OPT_ANY_ADDRESS, OPT_CLAIMS, OPT_DAEMON,
-	OPT_EXISTING, OPT_EXPECT_HOST, OPT_GROUP, OPT_MAX_CONNECTIONS, OPT_MAX_DEPTH,
-	OPT_NEW_TOKEN, OPT_STATUS, OPT_STOP, OPT_SYNC, OPT_TOKEN_FILE
+	OPT_EXISTING, OPT_EXPECT_HOST, OPT_GROUP, OPT_MAX_CONNECTIONS,
+	OPT_MAX_DEPTH, OPT_NEW_TOKEN, OPT_STATUS, OPT_STOP, OPT_SYNC,
+	OPT_TOKEN_FILE
 };
 
 static const struct option options[] = {
@@ -105,9 +106,8 @@ read_environment(struct command *c)
 	o->response_ms = (int64_t)cli_env_number(
 	    "PAPERCLIP_BRIDGE_RESPONSE_TIMEOUT_MS", GATEWAY_RESPONSE_MS,
 	    RECORD_TIMEOUT_MAX);
-	o->poll_ms = (int64_t)cli_env_number(
-	    "PAPERCLIP_BRIDGE_POLL_INTERVAL_MS", 100, 60000);
-	o->claims = cli_env_number("PAPERCLIP_BRIDGE_CLAIMS", 0, 1) == 1;
+	o->poll_ms = cli_env_poll_ms();
+	o->claims = cli_env_claims();
 	o->connections_max = GATEWAY_CONNECTIONS_MAX;
 	o->warn = cli_warn;
 }
@@ -142,11 +142,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->dir = optarg;
 			break;
 		case 't':
-			o->response_ms = cli_duration("-t", optarg);
-			if (o->response_ms == 0)
-				o->response_ms = RECORD_TIMEOUT_MAX;
-			if (o->response_ms > RECORD_TIMEOUT_MAX)
-				cli_fail(EXIT_NEVER, "-t", "at most 10m");
+			o->response_ms = cli_request_timeout(optarg);
 			break;
 		case 'V':
 			cli_version();

@@ -106,16 +106,9 @@ answer_put_error(struct buf *out, int status, const char *message,
     const char *outcome, int flags)
 {
 	struct buf body = { 0 };
-	struct record r = { .status = status };
+	struct record r = { 0 };
 
-	record_put_error_body(&body, message, outcome);
-	r.body = buf_span(&body);
-	r.body_form = RECORD_BODY_BYTES;
-	r.headers[r.nheaders++] = (struct record_header){
-	    span_of("content-type"), span_of("application/json") };
-	if (outcome != NULL)
-		r.headers[r.nheaders++] = (struct record_header){
-		    span_of(OUTCOME_HEADER), span_of(outcome) };
+	record_make_error(&r, &body, status, message, outcome);
 	answer_put(out, &r, flags);
 	out->failed |= body.failed;
 	buf_free(&body);

@@ -29,7 +29,7 @@ struct held {
 	char id[];
 };
 
-/* --- lines ------------------------------------------------------------------ */
+/* Lines */
 
 /*
  * Our tools begin a line with its id.  What comes out of the sandbox may be
@@ -58,10 +58,9 @@ static bool
 line_has_next(struct span line, struct span id, const char *key)
 {
 	struct span rest = { id.p + id.n, 0 };
-	size_t n = strlen(key);
 
 	rest.n = (size_t)(line.p + line.n - rest.p);
-	return rest.n > n && memcmp(rest.p, key, n) == 0;
+	return span_starts(rest, key);
 }
 
 static struct held *
@@ -142,8 +141,7 @@ take_report(struct bridge *b, struct held *h, struct span line,
 		struct span rest = { id.p + id.n + sizeof(start) - 1, 0 };
 
 		rest.n = (size_t)(line.p + line.n - rest.p);
-		if (reason != NULL && rest.n > strlen(reason) &&
-		    memcmp(rest.p, reason, strlen(reason)) == 0) {
+		if (span_starts(rest, reason)) {
 			let_go(b, h);
 			return;
 		}
@@ -298,7 +296,7 @@ bridge_has_answers(const struct bridge *b)
 	return b->waiting.len > 0;
 }
 
-/* --- the host's side -------------------------------------------------------- */
+/* The host's side */
 
 static void
 add_number(struct run *r, struct wordlist *w, const char *option,
@@ -416,7 +414,7 @@ restart_host(struct bridge *b)
 	return start_host(b);
 }
 
-/* --- the channel's side, streaming ------------------------------------------ */
+/* The channel's side, streaming */
 
 static void
 drain_words(struct bridge *b, struct wordlist *w)

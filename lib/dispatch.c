@@ -12,8 +12,6 @@
 
 static const char no_memory[] = "Out of memory.";
 static const char late[] = "Timed out waiting for the API.";
-static const char stopped[] =
-    "Bridge worker stopped before request could be handled.";
 
 /* A request.  http comes first: it is what forward_next() gives back. */
 struct call {
@@ -119,7 +117,7 @@ put_failure(const struct dispatch *d, const struct forward_call *http,
 	case FORWARD_STOPPED:
 		buf_add_str(message, http->sent ?
 		    "Bridge worker stopped before the API answered." :
-		    stopped);
+		    MESSAGE_STOPPED);
 		break;
 	default:
 		buf_add_str(message, http->result == FORWARD_UNREACHED ?
@@ -278,7 +276,7 @@ admit(struct dispatch *d, struct call *c, const struct record *request)
 	} else if (outbound_failed(&c->http.request)) {
 		finish_unsent(d, c, 503, no_memory);
 	} else if (d->stopped) {
-		finish_unsent(d, c, 503, stopped);
+		finish_unsent(d, c, 503, MESSAGE_STOPPED);
 	} else if (c->http.deadline >= 0 &&
 	    c->http.deadline <= clock_mono_ms()) {
 		finish_unsent(d, c, 503, "No time is left for the request.");
@@ -384,7 +382,7 @@ dispatch_stop(struct dispatch *d)
 	d->stopped = true;
 	d->waiting_until = -1;
 	while (d->waiting > 0)
-		finish_unsent(d, queue_take(d), 503, stopped);
+		finish_unsent(d, queue_take(d), 503, MESSAGE_STOPPED);
 }
 
 void

@@ -388,8 +388,7 @@ drain_follow(struct drain *d, int in, int out, volatile sig_atomic_t *stop,
 	read_rest(&f);
 	if (result != FOLLOW_SILENT)
 		flush_within(&f, LAST_WORDS_MS);
-	drain_answer_unprinted(d,
-	    "Bridge worker stopped before request could be handled.");
+	drain_answer_unprinted(d, MESSAGE_STOPPED);
 	follow_close(&f);
 	errno = f.write_error;
 	return result;
@@ -401,7 +400,7 @@ drain_batch(struct drain *d, int64_t wait_ms, volatile sig_atomic_t *stop,
 {
 	int64_t now = clock_mono_ms(), deadline = -1;
 	struct follow f;
-	int result = -1;
+	int result = -1, saved;
 
 	if (wait_ms != 0)
 		deadline = now + (wait_ms > 0 ? wait_ms : 0);
@@ -428,8 +427,8 @@ drain_batch(struct drain *d, int64_t wait_ms, volatile sig_atomic_t *stop,
 			break;
 		(void)wait_and_serve(&f, unblocked);
 	}
-	now = errno;
+	saved = errno;
 	follow_close(&f);
-	errno = (int)now;
+	errno = saved;
 	return result;
 }

@@ -198,8 +198,7 @@ check_head(struct gateway *g, struct conn *c)
 	    !admission_of_type(&g->req, g->o))
 		refuse(g, c, 415, "Bridge only accepts JSON request bodies.");
 	else if (!c->is_chunked && c->body_len > g->o->body_max)
-		refuse(g, c, 413, "Bridge request body exceeded the "
-		    "configured size limit.");
+		refuse(g, c, 413, MESSAGE_BODY_TOO_LARGE);
 	else
 		return true;
 	return false;
@@ -409,8 +408,7 @@ read_body(struct gateway *g, struct conn *c, bool fresh)
 	}
 	if (result < 0) {
 		if (result == -2)
-			refuse(g, c, 413, "Bridge request body exceeded the "
-			    "configured size limit.");
+			refuse(g, c, 413, MESSAGE_BODY_TOO_LARGE);
 		else
 			refuse(g, c, 400, "Malformed HTTP request.");
 		return true;

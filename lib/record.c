@@ -506,9 +506,8 @@ record_put_report(struct buf *out, struct span id, bool wrote,
 	buf_add_str(out, "}\n");
 }
 
-void
-record_put_error_body(struct buf *out, const char *message,
-    const char *outcome)
+static void
+put_error_body(struct buf *out, const char *message, const char *outcome)
 {
 	buf_add_str(out, "{");
 	put_text(out, "error", span_of(message));
@@ -518,6 +517,23 @@ record_put_error_body(struct buf *out, const char *message,
 		buf_add_str(out, "false");
 	}
 	buf_add_str(out, "}");
+}
+
+void
+record_make_error(struct record *r, struct buf *body, int status,
+    const char *message, const char *outcome)
+{
+	buf_reset(body, body->cap);
+	put_error_body(body, message, outcome);
+	r->status = status;
+	r->body = buf_span(body);
+	r->body_form = RECORD_BODY_BYTES;
+	r->headers[0] = (struct record_header){
+	    span_of("content-type"), span_of("application/json") };
+	r->nheaders = 1;
+	if (outcome != NULL)
+		r->headers[r->nheaders++] = (struct record_header){
+		    span_of(OUTCOME_HEADER), span_of(outcome) };
 }
 
 void
@@ -532,17 +548,9 @@ record_put_error_until(struct buf *out, struct span id, int status,
     const char *message, const char *outcome, int64_t expires_at)
 {
 	struct buf body = { 0 };
-	struct record r = { .id = id, .status = status,
-	    .expires_at = expires_at };
+	struct record r = { .id = id, .expires_at = expires_at };
 
-	record_put_error_body(&body, message, outcome);
-	r.headers[r.nheaders++] = (struct record_header){
-	    span_of("content-type"), span_of("application/json") };
-	if (outcome != NULL)
-		r.headers[r.nheaders++] = (struct record_header){
-		    span_of(OUTCOME_HEADER), span_of(outcome) };
-	r.body = buf_span(&body);
-	r.body_form = RECORD_BODY_BYTES;
+	record_make_error(&r, &body, status, message, outcome);
 	record_put_response(out, &r);
 	out->failed |= body.failed;
 	buf_free(&body);
