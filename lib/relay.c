@@ -58,12 +58,14 @@ take_line(struct relay *r, struct span line)
 		kind = RECORD_RESPONSE;
 	switch (kind) {
 	case RECORD_INVALID:
-		warn_line(r, r->record.fault);
+		if (r->record.fault == record_no_memory)
+			r->out.lines.failed = true;
+		else
+			warn_line(r, r->record.fault);
 		break;
 	case RECORD_TOO_LARGE:
 		record_put_error(&r->out.lines, r->record.id, 413,
-		    "Bridge request body exceeded the configured size limit.",
-		    NULL);
+		    MESSAGE_BODY_TOO_LARGE, NULL);
 		break;
 	case RECORD_REQUEST:
 		dispatch_take(&r->dispatch, &r->record, r->read_at);

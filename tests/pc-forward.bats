@@ -964,3 +964,11 @@ make_cert() {
 	request a POST /x '' "$soon" | forward --ca-file cert | shapes >out
 	[[ $(<out) == 'a 502 not-started '* ]]
 }
+
+@test "pc-forward: a request that there is no memory for is not dropped, but 111" {
+	export PC_API_TOKEN=t
+	make_long pc-forward
+	run --separate-stderr -111 short_of_memory pc-forward -u unix:none -m 128M
+	[ "$stderr" = "pc-forward: stdout: Cannot allocate memory" ]
+	[ -z "$output" ]
+}
