@@ -80,7 +80,8 @@ ssize_t drain_take_all(struct drain *d);
 
 /*
  * Takes over what is claimed and unanswered, except the ids in the map: safe
- * requests become request lines again, others response lines 504.
+ * requests become request lines again, others response lines 504.  0, or -1
+ * with errno.
  */
 int drain_recover(struct drain *d, const struct idmap *except);
 
