@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "io.h"
-#include "listen.h"
 #include "units.h"
 
 #define BACKLOG 4096
