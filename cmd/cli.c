@@ -136,6 +136,16 @@ cli_fail_errno(const char *object)
 	    object, strerror(error));
 }
 
+_Noreturn void
+cli_fail_input(const char *file)
+{
+	int error = errno;
+
+	cli_fail(error == ENOMEM || error == EIO || error == EMFILE ||
+	    error == ENFILE || error == EINTR ? EXIT_LATER : EXIT_NEVER,
+	    file, strerror(error));
+}
+
 /*
  * An object as a string; a NUL in it ends it, which no path has.  Without
  * memory for it, that is what is said.

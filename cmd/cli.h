@@ -16,7 +16,7 @@ enum {
 	EXIT_YES = 0,		/* done */
 	EXIT_NO = 1,		/* the tool's own no */
 	EXIT_UNKNOWN = 2,	/* outcome unknown: do not repeat blindly */
-	EXIT_NEVER = 100,	/* will fail again: usage, input, configuration */
+	EXIT_NEVER = 100,	/* will fail again: usage, input, settings */
 	EXIT_LATER = 111	/* may succeed later: system, peer, time-out */
 };
 
@@ -40,6 +40,9 @@ _Noreturn void cli_fail_memory(int status);
 
 /* The same with strerror(errno); 111, except 100 for what stays wrong. */
 _Noreturn void cli_fail_errno(const char *object);
+
+/* The same of a file to read: 100, except 111 for what may go better later. */
+_Noreturn void cli_fail_input(const char *file);
 
 /* The same of what stopped a long operation. */
 _Noreturn void cli_fail_fault(struct fault *f);

@@ -46,9 +46,7 @@ read_file(const char *name, struct buf *text)
 	int fd = open(name, O_RDONLY | O_NOCTTY | O_CLOEXEC);
 
 	if (fd == -1 || io_read_to_end(fd, text, RULES_TEXT_MAX) == -1)
-		cli_fail(errno == ENOMEM || errno == EIO || errno == EMFILE ||
-		    errno == ENFILE || errno == EINTR ? EXIT_LATER : EXIT_NEVER,
-		    name, strerror(errno));
+		cli_fail_input(name);
 	io_close(fd);
 }
 

@@ -147,7 +147,7 @@ read_data(const struct command *c, struct buf *body)
 	}
 	if (strcmp(name, "-") != 0 &&
 	    (fd = open(name, O_RDONLY | O_CLOEXEC)) == -1)
-		cli_fail(EXIT_NEVER, name, strerror(errno));
+		cli_fail_input(name);
 	if (io_read_to_end(fd, body, c->body_max) == -1) {
 		if (errno == EFBIG)
 			cli_fail(EXIT_NEVER, name, "over the size limit");

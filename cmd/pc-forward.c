@@ -188,7 +188,7 @@ read_token_file(const char *file, struct buf *token)
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
 
 	if (fd == -1 || io_read_to_end(fd, token, TOKEN_MAX) == -1)
-		cli_fail(EXIT_NEVER, file, strerror(errno));
+		cli_fail_input(file);
 	io_close(fd);
 	if (token->len > 0 && token->data[token->len - 1] == '\n')
 		token->len--;

@@ -220,9 +220,12 @@ find_token(struct command *c)
 	    token_write(c->token_file, buf_span(&token)) == -1))
 		cli_fail_errno(c->token_file);
 	if (c->token_file != NULL) {
-		if (token_read(c->token_file, &token) == -1)
-			cli_fail(EXIT_NEVER, c->token_file, errno == EINVAL ?
-			    "no token in it" : strerror(errno));
+		if (token_read(c->token_file, &token) == -1) {
+			if (errno == EINVAL)
+				cli_fail(EXIT_NEVER, c->token_file,
+				    "no token in it");
+			cli_fail_input(c->token_file);
+		}
 		c->gateway.token = token.data;
 		return;
 	}

@@ -26,8 +26,8 @@
 struct drain_options {
 	size_t claims_max;	/* open at once; in a batch, printed at most */
 	size_t bytes_max;	/* of a batch's output; 0: no limit */
-	size_t body_max;
-	int64_t poll_ms;
+	size_t body_max;	/* bytes, decoded, of either body */
+	int64_t poll_ms;	/* between looks, where nothing notifies */
 	int64_t keep_alive_ms;	/* 0: none is due */
 	bool respond;		/* follow: response lines on stdin */
 	bool echo;		/* an empty one is answered by one */

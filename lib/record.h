@@ -64,7 +64,7 @@ enum record_body {
 struct record {
 	struct span id;
 	struct span method, path, query, created_at;	/* request */
-	struct span completed_at;			/* response; may be empty */
+	struct span completed_at;		/* response; may be empty */
 	int status;					/* response, 200..599 */
 	int64_t timeout_ms;	/* request: 0 when absent */
 	int64_t remaining_ms;	/* request line: -1 when absent */

@@ -143,6 +143,8 @@ bad_usage() {
 	bad_usage -u $u --token-file two
 	head -c 9000 /dev/zero | tr '\0' a >long
 	bad_usage -u $u --token-file long
+	# Another time it may be read.
+	run -111 pc-forward -u $u --token-file /proc/self/mem </dev/null
 }
 
 @test "pc-forward: the token's last newline is cut, and the file wins" {

@@ -444,6 +444,8 @@ timeout_row() {	# METHOD CLAIMED CLAIMS STATUS OUTCOME
 	PAPERCLIP_BRIDGE_TOKEN='a b' run -100 pc-serve -q q
 	run -100 pc-serve -q q --new-token
 	run -100 pc-serve -q q --token-file missing
+	# Another time it may be read.
+	run -111 pc-serve -q q --token-file /proc/self/mem
 	[ ! -e q/ready.json ]
 	serve -l 0.0.0.0:0 --any-address
 }
