@@ -239,55 +239,49 @@ read_forward(struct task *t, struct span bytes)
 			take_answer(b, line);
 }
 
+/* One request after another, from the first (NULL) to NULL. */
+static struct held *
+next_held(const struct bridge *b, const struct held *h)
+{
+	return (struct held *)(void *)idmap_next(&b->held,
+	    h != NULL ? &h->node : NULL);
+}
+
 static void
 send_refused(struct bridge *b)
 {
-	struct idmap_node *node;
-	size_t i;
+	struct held *h = NULL;
 
 	b->resend_at = -1;
-	for (i = 0; i < b->held.nbuckets; i++)
-		for (node = b->held.buckets[i]; node != NULL;
-		    node = node->next) {
-			struct held *h = (struct held *)(void *)node;
-
-			if (h->refused)
-				send_answer(b, buf_span(&h->answer));
-			h->refused = false;
-		}
+	while ((h = next_held(b, h)) != NULL) {
+		if (h->refused)
+			send_answer(b, buf_span(&h->answer));
+		h->refused = false;
+	}
 }
 
-size_t
+void
 bridge_put_held(struct bridge *b, struct buf *out)
 {
-	struct idmap_node *node;
-	size_t i, n = 0;
+	struct held *h = NULL;
 
-	for (i = 0; i < b->held.nbuckets; i++)
-		for (node = b->held.buckets[i]; node != NULL;
-		    node = node->next, n++) {
-			buf_add_str(out, node->id);
-			buf_add_char(out, '\n');
-		}
-	return n;
+	while ((h = next_held(b, h)) != NULL) {
+		buf_add_str(out, h->id);
+		buf_add_char(out, '\n');
+	}
 }
 
 void
 bridge_put_unpublished(struct bridge *b, struct buf *out)
 {
-	struct idmap_node *node;
-	size_t i;
+	struct held *h = NULL;
 
-	for (i = 0; i < b->held.nbuckets; i++)
-		for (node = b->held.buckets[i]; node != NULL;
-		    node = node->next) {
-			struct held *h = (struct held *)(void *)node;
-
-			if (h->answer.len == 0)
-				continue;
-			buf_add_span(out, buf_span(&h->answer));
-			buf_add_char(out, '\n');
-		}
+	while ((h = next_held(b, h)) != NULL) {
+		if (h->answer.len == 0)
+			continue;
+		buf_add_span(out, buf_span(&h->answer));
+		buf_add_char(out, '\n');
+	}
 }
 
 bool
@@ -385,31 +379,25 @@ bridge_start_host(struct bridge *b, struct run *r)
 static int
 restart_host(struct bridge *b)
 {
-	struct idmap_node *node;
 	struct buf lines = { 0 };
-	size_t i;
+	struct held *h = NULL;
 
 	run_event(b->r, "relay", "restart", "\"program\":\"%s\","
 	    "\"status\":%d", b->allow.ended ? "pc-allow" : "pc-forward",
 	    b->allow.ended ? b->allow.status : b->forward.status);
 	task_drop(&b->r->tasks, &b->allow);
 	task_drop(&b->r->tasks, &b->forward);
-	for (i = 0; i < b->held.nbuckets; i++)
-		for (node = b->held.buckets[i]; node != NULL;
-		    node = node->next) {
-			struct held *h = (struct held *)(void *)node;
-
-			if (h->answer.len > 0)
-				continue;
-			record_put_error(&lines, span_of(h->id),
-			    h->safe ? 502 : 504,
-			    "The host's relay ended before an answer came.",
-			    h->safe ? NULL : OUTCOME_INDETERMINATE);
-			if (lines.len > 0)
-				take_answer(b, (struct span){ lines.data,
-				    lines.len - 1 });
-			buf_reset(&lines, lines.cap);
-		}
+	while ((h = next_held(b, h)) != NULL) {
+		if (h->answer.len > 0)
+			continue;
+		record_put_error(&lines, span_of(h->id), h->safe ? 502 : 504,
+		    "The host's relay ended before an answer came.",
+		    h->safe ? NULL : OUTCOME_INDETERMINATE);
+		if (lines.len > 0)
+			take_answer(b, (struct span){ lines.data,
+			    lines.len - 1 });
+		buf_reset(&lines, lines.cap);
+	}
 	buf_free(&lines);
 	return start_host(b);
 }
@@ -457,7 +445,7 @@ open_channel(struct bridge *b)
 	b->opened++;
 	drain_words(b, &w);
 	result = run_put_request(b->r, &t->to, &w);
-	(void)bridge_put_held(b, &t->to);
+	bridge_put_held(b, &t->to);
 	/* The end of the ids; then what is to be echoed, and what is unsaid. */
 	buf_add_str(&t->to, "\n\n");
 	bridge_put_unpublished(b, &t->to);

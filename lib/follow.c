@@ -129,14 +129,12 @@ static void
 forget_gone_claims(struct drain *d)
 {
 	struct idmap_node *node, *next;
-	size_t i;
 
-	for (i = 0; i < d->open.nbuckets; i++)
-		for (node = d->open.buckets[i]; node != NULL; node = next) {
-			next = node->next;
-			if (!queue_has(d->q, QUEUE_CLAIMED, node->id))
-				drain_forget(d, node->id);
-		}
+	for (node = idmap_next(&d->open, NULL); node != NULL; node = next) {
+		next = idmap_next(&d->open, node);
+		if (!queue_has(d->q, QUEUE_CLAIMED, node->id))
+			drain_forget(d, node->id);
+	}
 }
 
 /* A fault is said once: of a batch, by the caller. */
