@@ -95,8 +95,8 @@ is_target(struct span s)
 static int
 parse_version(struct span s, int *minor)
 {
-	if (s.n != 8 || memcmp(s.p, "HTTP/", 5) != 0 || !ascii_is_digit(s.p[5]) ||
-	    s.p[6] != '.' || !ascii_is_digit(s.p[7]))
+	if (s.n != 8 || !span_starts(s, "HTTP/") || s.p[6] != '.' ||
+	    !ascii_is_digit(s.p[5]) || !ascii_is_digit(s.p[7]))
 		return 400;
 	*minor = s.p[7] - '0';
 	return s.p[5] == '1' && *minor <= 1 ? 0 : 505;
