@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ascii.h"
 #include "buf.h"
 #include "cli.h"
 #include "id.h"
@@ -138,6 +139,16 @@ cli_fail_errno(const char *object)
 	    object, strerror(error));
 }
 
+_Noreturn void
+cli_fail_input(const char *file)
+{
+	int error = errno;
+
+	cli_fail(error == ENOMEM || error == EIO || error == EMFILE ||
+	    error == ENFILE || error == EINTR ? EXIT_LATER : EXIT_NEVER,
+	    file, strerror(error));
+}
+
 /*
  * An object as a string; a NUL in it ends it, which no path has.  Without
  * memory for it, that is what is said.
@@ -247,6 +258,16 @@ cli_number(const char *option, const char *arg, uint64_t max)
 	return value;
 }
 
+uint64_t
+cli_count(const char *option, const char *arg, uint64_t max)
+{
+	uint64_t value = cli_number(option, arg, max);
+
+	if (value == 0)
+		cli_fail(EXIT_NEVER, option, "at least 1");
+	return value;
+}
+
 size_t
 cli_body_max(const char *arg)
 {
@@ -262,6 +283,29 @@ cli_env_body_max(void)
 {
 	return cli_env_number("PAPERCLIP_BRIDGE_MAX_BODY_BYTES",
 	    RECORD_BODY_MAX, BODY_LIMIT);
+}
+
+int64_t
+cli_env_poll_ms(void)
+{
+	return (int64_t)cli_env_number("PAPERCLIP_BRIDGE_POLL_INTERVAL_MS",
+	    100, 60000);
+}
+
+bool
+cli_env_claims(void)
+{
+	return cli_env_number("PAPERCLIP_BRIDGE_CLAIMS", 0, 1) == 1;
+}
+
+int64_t
+cli_request_timeout(const char *arg)
+{
+	int64_t ms = cli_duration("-t", arg);
+
+	if (ms > RECORD_TIMEOUT_MAX)
+		cli_fail(EXIT_NEVER, "-t", "at most 10m");
+	return ms > 0 ? ms : RECORD_TIMEOUT_MAX;
 }
 
 const char *
@@ -287,7 +331,8 @@ cli_env_number(const char *name, uint64_t fallback, uint64_t max)
 	if (text == NULL || *text == '\0')
 		return fallback;
 	value = strtod(text, &end);
-	if (*end != '\0' || !isfinite(value) || value <= 0)
+	/* A part of one is no number of anything. */
+	if (*end != '\0' || !isfinite(value) || value < 1)
 		return fallback;
 	return value < (double)max ? (uint64_t)value : max;
 }
@@ -336,8 +381,7 @@ cli_add_header(struct record *r, char *arg)
 		cli_fail(EXIT_NEVER, "-H", "not 'name: value', or too many");
 	h->name = (struct span){ arg, (size_t)(colon - arg) };
 	for (p = arg; p < colon; p++)
-		if (*p >= 'A' && *p <= 'Z')
-			*p = (char)(*p | 32);
+		*p = ascii_lower(*p);
 	for (p = colon + 1; *p == ' ' || *p == '\t'; p++)
 		continue;
 	h->value = span_of(p);

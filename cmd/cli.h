@@ -16,7 +16,7 @@ enum {
 	EXIT_YES = 0,		/* done */
 	EXIT_NO = 1,		/* the tool's own no */
 	EXIT_UNKNOWN = 2,	/* outcome unknown: do not repeat blindly */
-	EXIT_NEVER = 100,	/* will fail again: usage, input, configuration */
+	EXIT_NEVER = 100,	/* will fail again: usage, input, settings */
 	EXIT_LATER = 111	/* may succeed later: system, peer, time-out */
 };
 
@@ -41,6 +41,9 @@ _Noreturn void cli_fail_memory(int status);
 /* The same with strerror(errno); 111, except 100 for what stays wrong. */
 _Noreturn void cli_fail_errno(const char *object);
 
+/* The same of a file to read: 100, except 111 for what may go better later. */
+_Noreturn void cli_fail_input(const char *file);
+
 /* The same of what stopped a long operation. */
 _Noreturn void cli_fail_fault(struct fault *f);
 
@@ -61,17 +64,23 @@ _Noreturn void cli_bad_option(int found, char *const argv[],
 int64_t cli_duration(const char *option, const char *arg);	/* ms */
 uint64_t cli_size(const char *option, const char *arg);		/* bytes */
 uint64_t cli_number(const char *option, const char *arg, uint64_t max);
+uint64_t cli_count(const char *option, const char *arg, uint64_t max); /* > 0 */
 
 /* -m: the limit of a body, at most 256M, or exit 100. */
 size_t cli_body_max(const char *arg);
 
-/* The same from PAPERCLIP_BRIDGE_MAX_BODY_BYTES, else the default. */
-size_t cli_env_body_max(void);
+/* -t of a request, in ms: at most 10m, which 0 stands for, or exit 100. */
+int64_t cli_request_timeout(const char *arg);
+
+/* What is the same in every tool of the queue, from PAPERCLIP_BRIDGE_... */
+size_t cli_env_body_max(void);		/* MAX_BODY_BYTES */
+int64_t cli_env_poll_ms(void);		/* POLL_INTERVAL_MS */
+bool cli_env_claims(void);		/* CLAIMS */
 
 /* -q, else $PAPERCLIP_BRIDGE_QUEUE_DIR, else exit 100. */
 const char *cli_queue_dir(const char *option);
 
-/* A positive number from the environment, else fallback (protocol 4). */
+/* A number of 1 or more from the environment, else fallback (protocol 4). */
 uint64_t cli_env_number(const char *name, uint64_t fallback, uint64_t max);
 
 /*

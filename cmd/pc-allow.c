@@ -46,9 +46,7 @@ read_file(const char *name, struct buf *text)
 	int fd = open(name, O_RDONLY | O_NOCTTY | O_CLOEXEC);
 
 	if (fd == -1 || io_read_to_end(fd, text, RULES_TEXT_MAX) == -1)
-		cli_fail(errno == ENOMEM || errno == EIO || errno == EMFILE ||
-		    errno == ENFILE || errno == EINTR ? EXIT_LATER : EXIT_NEVER,
-		    name, strerror(errno));
+		cli_fail_input(name);
 	io_close(fd);
 }
 
@@ -115,11 +113,16 @@ print_rules(const struct rules *rules)
 	return EXIT_YES;
 }
 
+/* A line was no use; without memory for it those that follow are not read. */
 static void
-report_drop(size_t number, const char *fault)
+drop(struct buf *out, size_t number, const char *fault)
 {
 	char where[32];
 
+	if (fault == record_no_memory) {
+		cli_out_buf(out);
+		cli_fail_memory(EXIT_LATER);
+	}
 	snprintf(where, sizeof(where), "line %zu", number);
 	cli_warn(where, fault);
 }
@@ -142,14 +145,14 @@ filter(const struct rules *rules, size_t body_max)
 		while ((kind = lines_next(&in, &line)) != LINES_NONE) {
 			number++;
 			if (kind == LINES_TOO_LONG)
-				report_drop(number, "over the limit");
+				drop(&out, number, "over the limit");
 			else if (allow_line(rules, &record, body_max, line,
 			    &out) == ALLOW_INVALID)
-				report_drop(number, record.fault);
+				drop(&out, number, record.fault);
 		}
 		if (n == 0 && lines_last(&in, &line) && allow_line(rules,
 		    &record, body_max, line, &out) == ALLOW_INVALID)
-			report_drop(number + 1, record.fault);
+			drop(&out, number + 1, record.fault);
 		if (buf_failed(&out))
 			cli_fail_memory(EXIT_LATER);
 		cli_out_buf(&out);

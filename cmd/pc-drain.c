@@ -49,9 +49,9 @@ static const char help[] =
 "      --sweep              remove what has expired\n";
 
 enum {
-	OPT_ECHO = 256, OPT_EPOCH, OPT_EXCEPT, OPT_EXISTING, OPT_FAIL, OPT_GROUP, OPT_JSON,
-	OPT_KEEP_ALIVE, OPT_MAX_BYTES, OPT_NO_WAIT, OPT_PEEK, OPT_RECOVER,
-	OPT_RESPOND, OPT_STATUS, OPT_SWEEP
+	OPT_ECHO = 256, OPT_EPOCH, OPT_EXCEPT, OPT_EXISTING, OPT_FAIL,
+	OPT_GROUP, OPT_JSON, OPT_KEEP_ALIVE, OPT_MAX_BYTES, OPT_NO_WAIT,
+	OPT_PEEK, OPT_RECOVER, OPT_RESPOND, OPT_STATUS, OPT_SWEEP
 };
 
 static const struct option options[] = {
@@ -117,9 +117,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->drain.body_max = cli_body_max(optarg);
 			break;
 		case 'n':
-			c->drain.claims_max = cli_number("-n", optarg, 65536);
-			if (c->drain.claims_max == 0)
-				cli_fail(EXIT_NEVER, "-n", "at least 1");
+			c->drain.claims_max = cli_count("-n", optarg, 65536);
 			break;
 		case 'q':
 			c->dir = optarg;
@@ -211,8 +209,7 @@ print_all(struct drain *d)
 		if (n == -1) {
 			int error = errno;
 
-			drain_answer_unprinted(d, "Bridge worker stopped "
-			    "before request could be handled.");
+			drain_answer_unprinted(d, MESSAGE_STOPPED);
 			cli_fail(EXIT_LATER, "stdout", strerror(error));
 		}
 		drain_wrote(d, (size_t)n);
@@ -404,13 +401,6 @@ fail_all(const struct command *c, struct drain *d)
 	return EXIT_LATER;
 }
 
-static bool
-list_one(void *ctx, const char *id)
-{
-	pending_add(ctx, id);
-	return true;
-}
-
 static int
 peek(const struct command *c, struct drain *d)
 {
@@ -418,7 +408,7 @@ peek(const struct command *c, struct drain *d)
 	size_t shown = 0;
 	char *id;
 
-	if (queue_each(d->q, QUEUE_REQUESTS, list_one, &d->pending) == -1)
+	if (drain_scan(d) == -1)
 		cli_fail_errno(c->dir);
 	while (shown < c->drain.claims_max &&
 	    (id = pending_take(&d->pending)) != NULL) {
@@ -561,8 +551,7 @@ main(int argc, char *argv[])
 	cli_start("pc-drain");
 	c.drain.claims_max = DRAIN_CLAIMS_MAX;
 	c.drain.body_max = cli_env_body_max();
-	c.drain.poll_ms = (int64_t)cli_env_number(
-	    "PAPERCLIP_BRIDGE_POLL_INTERVAL_MS", 100, 60000);
+	c.drain.poll_ms = cli_env_poll_ms();
 	c.drain.keep_alive_ms = DRAIN_KEEP_ALIVE_MS;
 	c.drain.warn = cli_warn;
 	parse_options(&c, argc, argv);

@@ -17,8 +17,8 @@
 #include "clock.h"
 #include "id.h"
 #include "io.h"
-#include "requester.h"
 #include "put.h"
+#include "requester.h"
 #include "target.h"
 
 static const char help[] =
@@ -103,11 +103,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->dir = optarg;
 			break;
 		case 't':
-			c->timeout_ms = cli_duration("-t", optarg);
-			if (c->timeout_ms == 0)
-				c->timeout_ms = RECORD_TIMEOUT_MAX;
-			if (c->timeout_ms > RECORD_TIMEOUT_MAX)
-				cli_fail(EXIT_NEVER, "-t", "at most 10m");
+			c->timeout_ms = cli_request_timeout(optarg);
 			break;
 		case 'V':
 			cli_version();
@@ -151,7 +147,7 @@ read_data(const struct command *c, struct buf *body)
 	}
 	if (strcmp(name, "-") != 0 &&
 	    (fd = open(name, O_RDONLY | O_CLOEXEC)) == -1)
-		cli_fail(EXIT_NEVER, name, strerror(errno));
+		cli_fail_input(name);
 	if (io_read_to_end(fd, body, c->body_max) == -1) {
 		if (errno == EFBIG)
 			cli_fail(EXIT_NEVER, name, "over the size limit");
@@ -221,50 +217,20 @@ make_record(struct command *c, const char *id, char *argv[],
 	buf_free(&body);
 }
 
-/* The folder of a file; slash is the last one of its path. */
-static int
-open_parent(const char *file, const char *slash)
-{
-	char *parent = strndup(file, (size_t)(slash - file) + 1);
-	int dir = -1;
-
-	if (parent != NULL)
-		dir = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	free(parent);
-	return dir;
-}
-
 /* The body into a file: through a temporary, unless it is no regular file. */
 static int
 write_output(const char *file, mode_t mask, struct span body)
 {
-	const char *slash, *name;
 	struct stat st;
-	struct put p;
-	int fd, dir, result = -1;
+	int fd, result;
 
-	if (stat(file, &st) == 0 && !S_ISREG(st.st_mode)) {
-		fd = open(file, O_WRONLY | O_CLOEXEC);
-		if (fd == -1)
-			return -1;
-		result = io_write_all(fd, body.p, body.n);
-		io_close(fd);
-		return result;
-	}
-	slash = strrchr(file, '/');
-	name = slash != NULL ? slash + 1 : file;
-	dir = slash == NULL ? AT_FDCWD : open_parent(file, slash);
-	if (dir == -1)
+	if (stat(file, &st) == -1 || S_ISREG(st.st_mode))
+		return put_file(file, 0666 & ~mask, body);
+	fd = open(file, O_WRONLY | O_CLOEXEC);
+	if (fd == -1)
 		return -1;
-	if (put_open(&p, dir, name, 0666 & ~mask) == 0) {
-		result = io_write_all(put_fd(&p), body.p, body.n);
-		if (result == 0)
-			result = put_commit(&p, false);
-		else
-			put_abort(&p);
-	}
-	if (slash != NULL)
-		io_close(dir);
+	result = io_write_all(fd, body.p, body.n);
+	io_close(fd);
 	return result;
 }
 
@@ -288,22 +254,11 @@ put_head(struct buf *out, const struct record *r)
 	buf_add_char(out, '\n');
 }
 
-static struct span
-outcome_of(const struct record *r)
-{
-	size_t i;
-
-	for (i = 0; i < r->nheaders; i++)
-		if (header_name_is(r->headers[i].name, OUTCOME_HEADER))
-			return r->headers[i].value;
-	return span_of("");
-}
-
 /* What the answer means for somebody who asks "may I repeat this?". */
 static int
 exit_status(const struct command *c, const struct record *r)
 {
-	struct span outcome = outcome_of(r);
+	struct span outcome = record_outcome(r);
 
 	if (span_is(outcome, OUTCOME_INDETERMINATE))
 		return EXIT_UNKNOWN;
@@ -349,9 +304,7 @@ wait_answer(const struct command *c, struct queue *q, const char *id,
     const sigset_t *unblocked)
 {
 	struct requester rq = { .q = q, .body_max = c->body_max,
-	    .keep = c->collect != NULL,
-	    .poll_ms = (int64_t)cli_env_number(
-	    "PAPERCLIP_BRIDGE_POLL_INTERVAL_MS", 100, 60000) };
+	    .keep = c->collect != NULL, .poll_ms = cli_env_poll_ms() };
 	int64_t deadline = clock_mono_ms() + c->timeout_ms;
 	struct record r = { 0 };
 	struct buf file = { 0 };
@@ -420,7 +373,7 @@ main(int argc, char *argv[])
 
 	cli_start("pc-enqueue");
 	c.body_max = cli_env_body_max();
-	c.claims = cli_env_number("PAPERCLIP_BRIDGE_CLAIMS", 0, 1) == 1;
+	c.claims = cli_env_claims();
 	parse_options(&c, argc, argv);
 	id = c.collect;
 	if (id == NULL) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "apiurl.h"
+#include "ascii.h"
 #include "cli.h"
 #include "io.h"
 #include "relay.h"
@@ -109,8 +110,7 @@ keep_header(struct command *c, char *name)
 	char *p;
 
 	for (p = name; *p != '\0'; p++)
-		if (*p >= 'A' && *p <= 'Z')
-			*p = (char)(*p | 32);
+		*p = ascii_lower(*p);
 	if (!outbound_may_return(span_of(name)))
 		cli_fail(EXIT_NEVER, name, "cannot be passed on");
 	if (api->nkeep == KEEP_MAX)
@@ -130,10 +130,8 @@ parse_options(struct command *c, int argc, char *argv[])
 		case 'h':
 			cli_help(help);
 		case 'j':
-			api->in_flight_max = cli_number("-j", optarg,
+			api->in_flight_max = cli_count("-j", optarg,
 			    DISPATCH_IN_FLIGHT_MAX);
-			if (api->in_flight_max == 0)
-				cli_fail(EXIT_NEVER, "-j", "at least 1");
 			break;
 		case 'm':
 			api->body_max = cli_body_max(optarg);
@@ -190,7 +188,7 @@ read_token_file(const char *file, struct buf *token)
 	int fd = open(file, O_RDONLY | O_CLOEXEC);
 
 	if (fd == -1 || io_read_to_end(fd, token, TOKEN_MAX) == -1)
-		cli_fail(EXIT_NEVER, file, strerror(errno));
+		cli_fail_input(file);
 	io_close(fd);
 	if (token->len > 0 && token->data[token->len - 1] == '\n')
 		token->len--;

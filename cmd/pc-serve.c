@@ -52,8 +52,9 @@ static const char help[] =
 
 enum {
 	OPT_ACCEPT = 256, OPT_ANY_ADDRESS, OPT_CLAIMS, OPT_DAEMON,
-	OPT_EXISTING, OPT_EXPECT_HOST, OPT_GROUP, OPT_MAX_CONNECTIONS, OPT_MAX_DEPTH,
-	OPT_NEW_TOKEN, OPT_STATUS, OPT_STOP, OPT_SYNC, OPT_TOKEN_FILE
+	OPT_EXISTING, OPT_EXPECT_HOST, OPT_GROUP, OPT_MAX_CONNECTIONS,
+	OPT_MAX_DEPTH, OPT_NEW_TOKEN, OPT_STATUS, OPT_STOP, OPT_SYNC,
+	OPT_TOKEN_FILE
 };
 
 static const struct option options[] = {
@@ -105,9 +106,8 @@ read_environment(struct command *c)
 	o->response_ms = (int64_t)cli_env_number(
 	    "PAPERCLIP_BRIDGE_RESPONSE_TIMEOUT_MS", GATEWAY_RESPONSE_MS,
 	    RECORD_TIMEOUT_MAX);
-	o->poll_ms = (int64_t)cli_env_number(
-	    "PAPERCLIP_BRIDGE_POLL_INTERVAL_MS", 100, 60000);
-	o->claims = cli_env_number("PAPERCLIP_BRIDGE_CLAIMS", 0, 1) == 1;
+	o->poll_ms = cli_env_poll_ms();
+	o->claims = cli_env_claims();
 	o->connections_max = GATEWAY_CONNECTIONS_MAX;
 	o->warn = cli_warn;
 }
@@ -142,11 +142,7 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->dir = optarg;
 			break;
 		case 't':
-			o->response_ms = cli_duration("-t", optarg);
-			if (o->response_ms == 0)
-				o->response_ms = RECORD_TIMEOUT_MAX;
-			if (o->response_ms > RECORD_TIMEOUT_MAX)
-				cli_fail(EXIT_NEVER, "-t", "at most 10m");
+			o->response_ms = cli_request_timeout(optarg);
 			break;
 		case 'V':
 			cli_version();
@@ -172,11 +168,11 @@ parse_options(struct command *c, int argc, char *argv[])
 			c->queue_flags |= QUEUE_GROUP;
 			break;
 		case OPT_MAX_CONNECTIONS:
-			o->connections_max = cli_number("--max-connections",
+			o->connections_max = cli_count("--max-connections",
 			    optarg, 1 << 20);
 			break;
 		case OPT_MAX_DEPTH:
-			o->depth_max = (int64_t)cli_number("--max-depth",
+			o->depth_max = (int64_t)cli_count("--max-depth",
 			    optarg, 1 << 30);
 			break;
 		case OPT_NEW_TOKEN:
@@ -224,9 +220,12 @@ find_token(struct command *c)
 	    token_write(c->token_file, buf_span(&token)) == -1))
 		cli_fail_errno(c->token_file);
 	if (c->token_file != NULL) {
-		if (token_read(c->token_file, &token) == -1)
-			cli_fail(EXIT_NEVER, c->token_file, errno == EINVAL ?
-			    "no token in it" : strerror(errno));
+		if (token_read(c->token_file, &token) == -1) {
+			if (errno == EINVAL)
+				cli_fail(EXIT_NEVER, c->token_file,
+				    "no token in it");
+			cli_fail_input(c->token_file);
+		}
 		c->gateway.token = token.data;
 		return;
 	}
@@ -297,7 +296,7 @@ become_command(void *arg, const char *url)
 {
 	const struct command *c = arg;
 	char *dir = realpath(c->dir, NULL);
-	int i;
+	int i, error;
 
 	for (i = 0; i < 3; i++)
 		if (dup2(c->standard[i], i) == -1)
@@ -311,8 +310,9 @@ become_command(void *arg, const char *url)
 	set_env("PAPERCLIP_API_BRIDGE_MODE", "queue_v1");
 	set_env("PAPERCLIP_BRIDGE_QUEUE_DIR", dir);
 	execvp(c->argv[0], c->argv);
-	cli_warn(c->argv[0], strerror(errno));
-	_exit(errno == ENOENT ? 127 : 126);
+	error = errno;
+	cli_warn(c->argv[0], strerror(error));
+	_exit(error == ENOENT ? 127 : 126);
 }
 
 static int

@@ -91,8 +91,8 @@ allow_line(const struct rules *rules, struct record *r, size_t body_max,
 	if (kind == RECORD_REQUEST)
 		return judge(rules, r, out);
 	if (kind == RECORD_TOO_LARGE && r->method.n > 0) {
-		record_put_error(out, r->id, 413, "Bridge request envelope "
-		    "exceeded the configured size limit.", NULL);
+		record_put_error(out, r->id, 413, MESSAGE_ENVELOPE_TOO_LARGE,
+		    NULL);
 		return ALLOW_REFUSED;
 	}
 	if (kind == RECORD_INVALID)

@@ -26,35 +26,26 @@ static const struct phrase phrases[] = {
 	{ 504, "Gateway Timeout" }, { 505, "HTTP Version Not Supported" },
 };
 
-static const char *const not_passed_on[] = {
-	"connection", "content-length", "date", "keep-alive",
-	"proxy-authenticate", "proxy-authorization", "proxy-connection", "te",
-	"trailer", "transfer-encoding", "upgrade",
-};
-
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
 static const char *
 phrase_of(int status)
 {
 	size_t i;
 
-	for (i = 0; i < COUNT(phrases); i++)
+	for (i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++)
 		if (phrases[i].status == status)
 			return phrases[i].text;
 	return "";
 }
 
+/* Length and date are ours to say. */
 static bool
 is_passed_on(const struct record_header *h)
 {
-	size_t i;
-
-	for (i = 0; i < COUNT(not_passed_on); i++)
-		if (header_name_is(h->name, not_passed_on[i]))
-			return false;
 	return header_name_is_valid(h->name) &&
-	    header_value_is_valid(h->value);
+	    header_value_is_valid(h->value) &&
+	    !header_is_hop_by_hop(h->name) &&
+	    !header_name_is(h->name, "content-length") &&
+	    !header_name_is(h->name, "date");
 }
 
 /* RFC 9110 6.6.1, made once a second. */
@@ -115,16 +106,9 @@ answer_put_error(struct buf *out, int status, const char *message,
     const char *outcome, int flags)
 {
 	struct buf body = { 0 };
-	struct record r = { .status = status };
+	struct record r = { 0 };
 
-	record_put_error_body(&body, message, outcome);
-	r.body = buf_span(&body);
-	r.body_form = RECORD_BODY_BYTES;
-	r.headers[r.nheaders++] = (struct record_header){
-	    span_of("content-type"), span_of("application/json") };
-	if (outcome != NULL)
-		r.headers[r.nheaders++] = (struct record_header){
-		    span_of(OUTCOME_HEADER), span_of(outcome) };
+	record_make_error(&r, &body, status, message, outcome);
 	answer_put(out, &r, flags);
 	out->failed |= body.failed;
 	buf_free(&body);

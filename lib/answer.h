@@ -11,9 +11,9 @@ enum {
 };
 
 /*
- * Appends a whole message for a response record: without its content-length,
- * hop-by-hop headers (RFC 9110 7.6.1) and headers that are not valid HTTP;
- * without a body for HEAD, 204 and 304.
+ * Appends a whole message for a response record: without its content-length
+ * and date, hop-by-hop headers (RFC 9110 7.6.1) and headers that are not valid
+ * HTTP; without a body for HEAD, 204 and 304.
  */
 void answer_put(struct buf *out, const struct record *r, int flags);
 

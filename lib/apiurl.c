@@ -5,14 +5,6 @@
 
 #define SOCKET_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 
-static bool
-starts_with(struct span s, const char *start)
-{
-	size_t n = strlen(start);
-
-	return s.n >= n && memcmp(s.p, start, n) == 0;
-}
-
 static struct span
 after(struct span s, size_t n)
 {
@@ -63,13 +55,13 @@ apiurl_parse(struct apiurl *u, struct span text)
 	size_t i, n;
 
 	memset(u, 0, sizeof(*u));
-	if (starts_with(text, "unix:")) {
+	if (span_starts(text, "unix:")) {
 		rest = after(text, 5);
 		fault = take_socket(u, &rest);
 	}
 	for (i = 0; i < 2; i++) {
 		n = strlen(schemes[i]);
-		if (!starts_with(text, schemes[i]))
+		if (!span_starts(text, schemes[i]))
 			continue;
 		rest = after(text, n);
 		fault = take_origin(u, &rest, n);

@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -30,7 +29,7 @@ struct held {
 	char id[];
 };
 
-/* --- lines ------------------------------------------------------------------ */
+/* Lines */
 
 /*
  * Our tools begin a line with its id.  What comes out of the sandbox may be
@@ -59,10 +58,9 @@ static bool
 line_has_next(struct span line, struct span id, const char *key)
 {
 	struct span rest = { id.p + id.n, 0 };
-	size_t n = strlen(key);
 
 	rest.n = (size_t)(line.p + line.n - rest.p);
-	return rest.n > n && memcmp(rest.p, key, n) == 0;
+	return span_starts(rest, key);
 }
 
 static struct held *
@@ -70,7 +68,7 @@ find(const struct bridge *b, struct span id)
 {
 	char text[ID_MAX + 1];
 
-	snprintf(text, sizeof(text), "%.*s", (int)id.n, id.p);
+	id_copy(id, text);
 	return (struct held *)(void *)idmap_get(&b->held, text);
 }
 
@@ -143,8 +141,7 @@ take_report(struct bridge *b, struct held *h, struct span line,
 		struct span rest = { id.p + id.n + sizeof(start) - 1, 0 };
 
 		rest.n = (size_t)(line.p + line.n - rest.p);
-		if (reason != NULL && rest.n > strlen(reason) &&
-		    memcmp(rest.p, reason, strlen(reason)) == 0) {
+		if (span_starts(rest, reason)) {
 			let_go(b, h);
 			return;
 		}
@@ -242,55 +239,49 @@ read_forward(struct task *t, struct span bytes)
 			take_answer(b, line);
 }
 
+/* One request after another, from the first (NULL) to NULL. */
+static struct held *
+next_held(const struct bridge *b, const struct held *h)
+{
+	return (struct held *)(void *)idmap_next(&b->held,
+	    h != NULL ? &h->node : NULL);
+}
+
 static void
 send_refused(struct bridge *b)
 {
-	struct idmap_node *node;
-	size_t i;
+	struct held *h = NULL;
 
 	b->resend_at = -1;
-	for (i = 0; i < b->held.nbuckets; i++)
-		for (node = b->held.buckets[i]; node != NULL;
-		    node = node->next) {
-			struct held *h = (struct held *)(void *)node;
-
-			if (h->refused)
-				send_answer(b, buf_span(&h->answer));
-			h->refused = false;
-		}
+	while ((h = next_held(b, h)) != NULL) {
+		if (h->refused)
+			send_answer(b, buf_span(&h->answer));
+		h->refused = false;
+	}
 }
 
-size_t
+void
 bridge_put_held(struct bridge *b, struct buf *out)
 {
-	struct idmap_node *node;
-	size_t i, n = 0;
+	struct held *h = NULL;
 
-	for (i = 0; i < b->held.nbuckets; i++)
-		for (node = b->held.buckets[i]; node != NULL;
-		    node = node->next, n++) {
-			buf_add_str(out, node->id);
-			buf_add_char(out, '\n');
-		}
-	return n;
+	while ((h = next_held(b, h)) != NULL) {
+		buf_add_str(out, h->id);
+		buf_add_char(out, '\n');
+	}
 }
 
 void
 bridge_put_unpublished(struct bridge *b, struct buf *out)
 {
-	struct idmap_node *node;
-	size_t i;
+	struct held *h = NULL;
 
-	for (i = 0; i < b->held.nbuckets; i++)
-		for (node = b->held.buckets[i]; node != NULL;
-		    node = node->next) {
-			struct held *h = (struct held *)(void *)node;
-
-			if (h->answer.len == 0)
-				continue;
-			buf_add_span(out, buf_span(&h->answer));
-			buf_add_char(out, '\n');
-		}
+	while ((h = next_held(b, h)) != NULL) {
+		if (h->answer.len == 0)
+			continue;
+		buf_add_span(out, buf_span(&h->answer));
+		buf_add_char(out, '\n');
+	}
 }
 
 bool
@@ -299,7 +290,7 @@ bridge_has_answers(const struct bridge *b)
 	return b->waiting.len > 0;
 }
 
-/* --- the host's side -------------------------------------------------------- */
+/* The host's side */
 
 static void
 add_number(struct run *r, struct wordlist *w, const char *option,
@@ -390,9 +381,8 @@ restart_host(struct bridge *b)
 {
 	const struct task *dead = b->allow.ended &&
 	    b->forward.status != RUN_STATUS_NEVER ? &b->allow : &b->forward;
-	struct idmap_node *node;
 	struct buf lines = { 0 };
-	size_t i;
+	struct held *h = NULL;
 
 	/* Its words, its rules or its token will be wrong again. */
 	if (dead->status == RUN_STATUS_NEVER)
@@ -403,27 +393,22 @@ restart_host(struct bridge *b)
 	    "\"status\":%d", dead->name, dead->status);
 	task_drop(&b->r->tasks, &b->allow);
 	task_drop(&b->r->tasks, &b->forward);
-	for (i = 0; i < b->held.nbuckets; i++)
-		for (node = b->held.buckets[i]; node != NULL;
-		    node = node->next) {
-			struct held *h = (struct held *)(void *)node;
-
-			if (h->answer.len > 0)
-				continue;
-			record_put_error(&lines, span_of(h->id),
-			    h->safe ? 502 : 504,
-			    "The host's relay ended before an answer came.",
-			    h->safe ? NULL : OUTCOME_INDETERMINATE);
-			if (lines.len > 0)
-				take_answer(b, (struct span){ lines.data,
-				    lines.len - 1 });
-			buf_reset(&lines, lines.cap);
-		}
+	while ((h = next_held(b, h)) != NULL) {
+		if (h->answer.len > 0)
+			continue;
+		record_put_error(&lines, span_of(h->id), h->safe ? 502 : 504,
+		    "The host's relay ended before an answer came.",
+		    h->safe ? NULL : OUTCOME_INDETERMINATE);
+		if (lines.len > 0)
+			take_answer(b, (struct span){ lines.data,
+			    lines.len - 1 });
+		buf_reset(&lines, lines.cap);
+	}
 	buf_free(&lines);
 	return start_host(b);
 }
 
-/* --- the channel's side, streaming ------------------------------------------ */
+/* The channel's side, streaming */
 
 static void
 drain_words(struct bridge *b, struct wordlist *w)
@@ -466,7 +451,7 @@ open_channel(struct bridge *b)
 	b->opened++;
 	drain_words(b, &w);
 	result = run_put_request(b->r, &t->to, &w);
-	(void)bridge_put_held(b, &t->to);
+	bridge_put_held(b, &t->to);
 	/* The end of the ids; then what is to be echoed, and what is unsaid. */
 	buf_add_str(&t->to, "\n\n");
 	bridge_put_unpublished(b, &t->to);

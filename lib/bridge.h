@@ -61,13 +61,17 @@ void bridge_take(struct bridge *b, struct span line);
 
 /* The answers that are not known to have been published, as lines. */
 void bridge_put_unpublished(struct bridge *b, struct buf *out);
-size_t bridge_put_held(struct bridge *b, struct buf *out);
+
+/* The ids of the requests that the host has, a line each. */
+void bridge_put_held(struct bridge *b, struct buf *out);
 
 /* Whether an answer waits to be sent. */
 bool bridge_has_answers(const struct bridge *b);
 
 /* The agent has ended: finishes what is under way, at most 2 s. */
 void bridge_stop(struct bridge *b);
+
+/* After bridge_stop(); also of a zeroed one. */
 void bridge_free(struct bridge *b);
 
 #endif

@@ -3,7 +3,8 @@
  *
  * Appending never reports an error by itself: the first allocation that
  * fails marks the buffer, later appends do nothing, and the user asks once,
- * at the end, with buf_failed(), which sets errno.  A zeroed struct is an empty buffer.
+ * at the end, with buf_failed(), which sets errno.  A zeroed struct is an
+ * empty buffer.
  */
 #ifndef BUF_H
 #define BUF_H

@@ -15,6 +15,13 @@ int64_t clock_wall_ms(void);
 /* ISO 8601 with milliseconds and Z, as ECMAScript's toISOString. */
 void clock_format(int64_t wall_ms, char out[static CLOCK_TEXT_SIZE]);
 
+/* The earlier of two times, of which -1 is never. */
+static inline int64_t
+clock_earlier(int64_t a, int64_t b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 /* A poll(2) time-out until a monotonic deadline; -1 for none (deadline < 0). */
 int clock_poll_timeout(int64_t deadline);
 

@@ -96,7 +96,7 @@ conn_fill(struct conn *c, size_t max)
 		 * Edge-triggered: a short read has emptied the socket.  But an
 		 * end that was told of together with data is told only once.
 		 */
-		if (n < CHUNK && !c->peer_ending)
+		if (n < CHUNK && !c->hung_up)
 			c->readable = false;
 	}
 	return true;

@@ -48,8 +48,7 @@ struct conn {
 	bool listed;
 	bool readable, writable;	/* as far as epoll has said */
 	bool is_chunked, keep_alive, http_1_0, is_head, is_safe;
-	bool peer_ending;		/* epoll has said so: read to the end */
-	bool hung_up;			/* epoll has seen the peer's end */
+	bool hung_up;			/* epoll has said so: read to the end */
 	bool peer_closed;		/* nothing more will come */
 	bool dead;			/* to be freed when events are done */
 	size_t discarded;
@@ -66,7 +65,7 @@ void conn_unlist(struct conn_list lists[static PATIENCES], struct conn *c);
 
 /*
  * Reads what there is, until in holds max bytes.  False when the connection
- * has gone (peer_closed), which leaves what was read.
+ * has gone (peer_closed) or in has failed, which leaves what was read.
  */
 bool conn_fill(struct conn *c, size_t max);
 

@@ -12,13 +12,11 @@
 
 static const char no_memory[] = "Out of memory.";
 static const char late[] = "Timed out waiting for the API.";
-static const char stopped[] =
-    "Bridge worker stopped before request could be handled.";
 
 /* A request.  http comes first: it is what forward_next() gives back. */
 struct call {
 	struct forward_call http;
-	struct seen *seen;	/* what is known of its id */
+	struct seen_request *seen;	/* what is known of its id */
 	struct call *next;
 };
 
@@ -49,6 +47,8 @@ call_take(struct dispatch *d)
 static void
 call_free(struct call *c)
 {
+	if (c == NULL)
+		return;
 	forward_call_free(&c->http);
 	free(c);
 }
@@ -117,7 +117,7 @@ put_failure(const struct dispatch *d, const struct forward_call *http,
 	case FORWARD_STOPPED:
 		buf_add_str(message, http->sent ?
 		    "Bridge worker stopped before the API answered." :
-		    stopped);
+		    MESSAGE_STOPPED);
 		break;
 	default:
 		buf_add_str(message, http->result == FORWARD_UNREACHED ?
@@ -154,7 +154,7 @@ finish_failed(struct dispatch *d, struct call *c)
 
 /* The same request again: nothing, while the first one has no answer. */
 static void
-answer_again(struct dispatch *d, const struct seen *seen)
+answer_again(struct dispatch *d, const struct seen_request *seen)
 {
 	struct span text;
 
@@ -182,7 +182,7 @@ queue_append(struct dispatch *d, struct call *c)
 	d->end = &c->next;
 	d->waiting++;
 	d->waiting_bytes += outbound_size(&c->http.request);
-	d->waiting_until = earlier(d->waiting_until, c->http.deadline);
+	d->waiting_until = clock_earlier(d->waiting_until, c->http.deadline);
 }
 
 static struct call *
@@ -231,7 +231,7 @@ static int64_t
 deadline_of(const struct dispatch *d, const struct record *request,
     int64_t read_at)
 {
-	int64_t ms = earlier(d->o->timeout_ms > 0 ? d->o->timeout_ms : -1,
+	int64_t ms = clock_earlier(d->o->timeout_ms > 0 ? d->o->timeout_ms : -1,
 	    request->remaining_ms);
 
 	if (ms < 0)
@@ -276,7 +276,7 @@ admit(struct dispatch *d, struct call *c, const struct record *request)
 	} else if (outbound_failed(&c->http.request)) {
 		finish_unsent(d, c, 503, no_memory);
 	} else if (d->stopped) {
-		finish_unsent(d, c, 503, stopped);
+		finish_unsent(d, c, 503, MESSAGE_STOPPED);
 	} else if (c->http.deadline >= 0 &&
 	    c->http.deadline <= clock_mono_ms()) {
 		finish_unsent(d, c, 503, "No time is left for the request.");
@@ -292,7 +292,7 @@ void
 dispatch_take(struct dispatch *d, const struct record *request,
     int64_t read_at)
 {
-	struct seen *seen = seen_find(&d->seen, request->id);
+	struct seen_request *seen = seen_find(&d->seen, request->id);
 	struct call *c;
 
 	if (seen != NULL) {
@@ -306,7 +306,7 @@ dispatch_take(struct dispatch *d, const struct record *request,
 		    read_at + retention_of(request));
 	if (c == NULL || c->seen == NULL) {
 		d->out->failed = true;
-		free(c);
+		call_free(c);
 		return;
 	}
 	c->http.deadline = deadline_of(d, request, read_at);
@@ -373,7 +373,7 @@ dispatch_work(struct dispatch *d, bool hold)
 int64_t
 dispatch_due(const struct dispatch *d)
 {
-	return earlier(forward_due(d->api), d->waiting_until);
+	return clock_earlier(forward_due(d->api), d->waiting_until);
 }
 
 void
@@ -382,7 +382,7 @@ dispatch_stop(struct dispatch *d)
 	d->stopped = true;
 	d->waiting_until = -1;
 	while (d->waiting > 0)
-		finish_unsent(d, queue_take(d), 503, stopped);
+		finish_unsent(d, queue_take(d), 503, MESSAGE_STOPPED);
 }
 
 void

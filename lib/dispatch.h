@@ -69,11 +69,4 @@ void dispatch_stop(struct dispatch *d);
 /* What is in flight is broken off, and answered with what is known. */
 void dispatch_break_off(struct dispatch *d);
 
-/* The earlier of two times, of which -1 is never. */
-static inline int64_t
-earlier(int64_t a, int64_t b)
-{
-	return a < 0 || (b >= 0 && b < a) ? b : a;
-}
-
 #endif

@@ -130,8 +130,8 @@ put_line(struct drain *d, enum queue_folder where, const char *id)
 		d->record.remaining_ms = left < timeout ? left : timeout;
 		record_put_request(&d->out, &d->record);
 	} else if (kind == RECORD_TOO_LARGE) {
-		record_put_error(&d->out, name, 413, "Bridge request envelope "
-		    "exceeded the configured size limit.", NULL);
+		record_put_error(&d->out, name, 413,
+		    MESSAGE_ENVELOPE_TOO_LARGE, NULL);
 	} else {
 		record_put_error(&d->out, name, 400,
 		    "Invalid bridge request payload.", NULL);
@@ -169,8 +169,8 @@ drain_take(struct drain *d, const char *id)
 	if (max > 0 && d->out.len > max) {
 		/* Alone too long for this channel, now and at any time. */
 		drop_line(d, len);
-		record_put_error(&d->out, span_of(id), 413, "Bridge request "
-		    "envelope exceeded the configured size limit.", NULL);
+		record_put_error(&d->out, span_of(id), 413,
+		    MESSAGE_ENVELOPE_TOO_LARGE, NULL);
 	}
 	if (buf_failed(&d->out)) {
 		drop_line(d, len);

@@ -26,8 +26,8 @@
 struct drain_options {
 	size_t claims_max;	/* open at once; in a batch, printed at most */
 	size_t bytes_max;	/* of a batch's output; 0: no limit */
-	size_t body_max;
-	int64_t poll_ms;
+	size_t body_max;	/* bytes, decoded, of either body */
+	int64_t poll_ms;	/* between looks, where nothing notifies */
 	int64_t keep_alive_ms;	/* 0: none is due */
 	bool respond;		/* follow: response lines on stdin */
 	bool echo;		/* an empty one is answered by one */
@@ -80,7 +80,8 @@ ssize_t drain_take_all(struct drain *d);
 
 /*
  * Takes over what is claimed and unanswered, except the ids in the map: safe
- * requests become request lines again, others response lines 504.
+ * requests become request lines again, others response lines 504.  0, or -1
+ * with errno.
  */
 int drain_recover(struct drain *d, const struct idmap *except);
 

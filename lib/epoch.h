@@ -23,18 +23,24 @@ struct epoch {
 int epoch_open(struct epoch *e, const struct queue *q, uint64_t number);
 void epoch_close(struct epoch *e);
 
-/* Around claiming.  enter: 0, or -1 with ESTALE when a newer drain is there. */
+/*
+ * Around claiming.  enter: 0, or -1 with errno, ESTALE when a newer drain is
+ * there.
+ */
 int epoch_enter(const struct epoch *e);
 void epoch_leave(const struct epoch *e);
 
 /*
  * The lock that every following drain shares while it lives, and that
- * recovering wants alone: a descriptor, or -1 with EAGAIN when that cannot be
- * had within wait_ms.
+ * recovering wants alone: a descriptor, or -1 with errno, EAGAIN when that
+ * cannot be had within wait_ms.
  */
 int drain_lock(const struct queue *q, bool alone, int64_t wait_ms);
 
-/* From alone to shared, without giving it up for longer than that takes. */
+/*
+ * From alone to shared, without giving it up for longer than that takes.  0,
+ * or -1 with errno.
+ */
 int drain_lock_share(int fd);
 
 #endif

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -130,14 +129,12 @@ static void
 forget_gone_claims(struct drain *d)
 {
 	struct idmap_node *node, *next;
-	size_t i;
 
-	for (i = 0; i < d->open.nbuckets; i++)
-		for (node = d->open.buckets[i]; node != NULL; node = next) {
-			next = node->next;
-			if (!queue_has(d->q, QUEUE_CLAIMED, node->id))
-				drain_forget(d, node->id);
-		}
+	for (node = idmap_next(&d->open, NULL); node != NULL; node = next) {
+		next = idmap_next(&d->open, node);
+		if (!queue_has(d->q, QUEUE_CLAIMED, node->id))
+			drain_forget(d, node->id);
+	}
 }
 
 /* A fault is said once: of a batch, by the caller. */
@@ -241,8 +238,7 @@ answer(struct follow *f, struct span line)
 	}
 	switch (respond_line(r, line, &f->d->out)) {
 	case RESPOND_REPORTED:
-		snprintf(id, sizeof(id), "%.*s", (int)r->record.id.n,
-		    r->record.id.p);
+		id_copy(r->record.id, id);
 		drain_forget(f->d, id);
 		break;
 	case RESPOND_INVALID:
@@ -294,12 +290,6 @@ write_some(struct follow *f)
 	return true;
 }
 
-static int64_t
-earliest(int64_t a, int64_t b)
-{
-	return b == -1 || (a != -1 && a < b) ? a : b;
-}
-
 /* Waits for the next thing to do: true when the far side is there still. */
 static bool
 wait_and_serve(struct follow *f, const sigset_t *unblocked)
@@ -311,8 +301,8 @@ wait_and_serve(struct follow *f, const sigset_t *unblocked)
 		    .events = POLLIN },
 		{ .fd = f->watch.fd, .events = POLLIN },
 	};
-	int ms = clock_poll_timeout(earliest(f->look_at,
-	    earliest(f->sweep_at, f->silent_at)));
+	int ms = clock_poll_timeout(clock_earlier(f->look_at,
+	    clock_earlier(f->sweep_at, f->silent_at)));
 	struct timespec ts = { ms / 1000, ms % 1000 * 1000000L };
 
 	if (ppoll(fds, 3, ms == -1 ? NULL : &ts, unblocked) == -1)
@@ -396,8 +386,7 @@ drain_follow(struct drain *d, int in, int out, volatile sig_atomic_t *stop,
 	read_rest(&f);
 	if (result != FOLLOW_SILENT)
 		flush_within(&f, LAST_WORDS_MS);
-	drain_answer_unprinted(d,
-	    "Bridge worker stopped before request could be handled.");
+	drain_answer_unprinted(d, MESSAGE_STOPPED);
 	follow_close(&f);
 	errno = f.write_error;
 	return result;
@@ -409,7 +398,7 @@ drain_batch(struct drain *d, int64_t wait_ms, volatile sig_atomic_t *stop,
 {
 	int64_t now = clock_mono_ms(), deadline = -1;
 	struct follow f;
-	int result = -1;
+	int result = -1, saved;
 
 	if (wait_ms != 0)
 		deadline = now + (wait_ms > 0 ? wait_ms : 0);
@@ -436,8 +425,8 @@ drain_batch(struct drain *d, int64_t wait_ms, volatile sig_atomic_t *stop,
 			break;
 		(void)wait_and_serve(&f, unblocked);
 	}
-	now = errno;
+	saved = errno;
 	follow_close(&f);
-	errno = (int)now;
+	errno = saved;
 	return result;
 }

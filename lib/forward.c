@@ -172,7 +172,7 @@ take_head(char *data, size_t size, size_t n, void *user)
 
 	if (span_is(line, "\r\n") || span_is(line, "\n"))
 		s->head_ended = true;
-	else if (line.n > 5 && memcmp(line.p, "HTTP/", 5) == 0)
+	else if (span_starts(line, "HTTP/"))
 		s->head_ended = false;
 	s->head_len += line.n;
 	return s->head_len <= FORWARD_HEAD_MAX ? line.n : 0;

@@ -17,11 +17,11 @@
 #define GATEWAY_NAMES_MAX	16	/* --accept, --expect-host: each */
 
 struct gateway_options {
-	const char *token;
-	size_t body_max;
-	int64_t depth_max;
+	const char *token;	/* what every client must show */
+	size_t body_max;	/* bytes, decoded, of either body */
+	int64_t depth_max;	/* requests pending plus claimed */
 	int64_t response_ms;	/* how long an answer is waited for */
-	int64_t poll_ms;
+	int64_t poll_ms;	/* between looks, where nothing notifies */
 	size_t connections_max;
 	bool claims;		/* every drain of this queue claims */
 	const char *accept[GATEWAY_NAMES_MAX];	/* more content types */

@@ -6,6 +6,7 @@
  * into a buffer that has moved since: a head that took several calls is
  * therefore read once more, as a whole, when its end is there.
  */
+#include "ascii.h"
 #include "http.h"
 #include "target.h"
 
@@ -36,43 +37,9 @@ byte_is(char byte, int class)
 }
 
 static bool
-is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool
 is_blank(char c)
 {
 	return c == ' ' || c == '\t';
-}
-
-static int
-hex_value(char c)
-{
-	if (is_digit(c))
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
-static bool
-is_caseless(struct span s, const char *lower)
-{
-	size_t i;
-	char c;
-
-	for (i = 0; i < s.n && lower[i] != '\0'; i++) {
-		c = s.p[i];
-		if (c >= 'A' && c <= 'Z')
-			c = (char)(c - 'A' + 'a');
-		if (c != lower[i])
-			return false;
-	}
-	return i == s.n && lower[i] == '\0';
 }
 
 static struct span
@@ -128,8 +95,8 @@ is_target(struct span s)
 static int
 parse_version(struct span s, int *minor)
 {
-	if (s.n != 8 || memcmp(s.p, "HTTP/", 5) != 0 || !is_digit(s.p[5]) ||
-	    s.p[6] != '.' || !is_digit(s.p[7]))
+	if (s.n != 8 || !span_starts(s, "HTTP/") || s.p[6] != '.' ||
+	    !ascii_is_digit(s.p[5]) || !ascii_is_digit(s.p[7]))
 		return 400;
 	*minor = s.p[7] - '0';
 	return s.p[5] == '1' && *minor <= 1 ? 0 : 505;
@@ -194,7 +161,7 @@ parse_length(struct span s, uint64_t *length)
 	size_t i;
 
 	for (i = 0; i < s.n; i++) {
-		if (!is_digit(s.p[i]))
+		if (!ascii_is_digit(s.p[i]))
 			return 400;
 		digit = (uint64_t)(s.p[i] - '0');
 		if (n > (UINT64_MAX - digit) / 10)
@@ -228,7 +195,7 @@ check_framing(struct http_request *req)
 		return 400;
 	req->chunked = coding.p != NULL;
 	if (req->chunked && (req->has_length || req->minor == 0 ||
-	    !is_caseless(coding, "chunked")))
+	    !ascii_is(coding, "chunked")))
 		return 400;
 	req->host = http_header_get(req, "host");
 	if (req->host.p == NULL)
@@ -245,9 +212,9 @@ connection_has(const struct http_request *req, const char *option)
 	while ((h = http_header_next(req, "connection", h)) != NULL) {
 		rest = h->value;
 		while (cut(&rest, ',', &item))
-			if (is_caseless(trim(item), option))
+			if (ascii_is(trim(item), option))
 				return true;
-		if (is_caseless(trim(rest), option))
+		if (ascii_is(trim(rest), option))
 			return true;
 	}
 	return false;
@@ -264,7 +231,7 @@ check_head(struct http_request *req)
 	req->keep_alive = !connection_has(req, "close") &&
 	    (req->minor == 1 || connection_has(req, "keep-alive"));
 	while ((h = http_header_next(req, "expect", h)) != NULL) {
-		if (!is_caseless(h->value, "100-continue"))
+		if (!ascii_is(h->value, "100-continue"))
 			return 400;
 		expects = true;
 	}
@@ -320,7 +287,7 @@ http_header_next(const struct http_request *req, const char *name,
 	const struct http_header *h = after == NULL ? req->headers : after + 1;
 
 	for (; h < req->headers + req->nheaders; h++)
-		if (is_caseless(h->name, name))
+		if (ascii_is(h->name, name))
 			return h;
 	return NULL;
 }
@@ -342,7 +309,7 @@ enum chunked_state {
 static enum chunked_state
 step_size(struct http_chunked *body, char c)
 {
-	int digit = hex_value(c);
+	int digit = ascii_hex_value(c);
 
 	if (c == '\r' && body->digits > 0)
 		return SIZE_END;

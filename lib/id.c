@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "ascii.h"
 #include "id.h"
 
 /* The last digits of a gateway's ids, and of no other. */
@@ -20,11 +21,18 @@ id_is_valid(struct span id)
 		return false;
 	for (i = 0; i < id.n; i++) {
 		c = id.p[i];
-		if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-		    (c >= 'a' && c <= 'z') || c == '_' || c == '-'))
+		if (!ascii_is_digit(c) && !ascii_is_letter(c) && c != '_' &&
+		    c != '-')
 			return false;
 	}
 	return true;
+}
+
+void
+id_copy(struct span id, char out[static ID_MAX + 1])
+{
+	memcpy(out, id.p, id.n);
+	out[id.n] = '\0';
 }
 
 bool

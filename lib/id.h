@@ -23,6 +23,9 @@ enum id_kind { ID_PLAIN, ID_GATEWAY };
 
 bool id_is_valid(struct span id);
 
+/* A valid id as a C string. */
+void id_copy(struct span id, char out[static ID_MAX + 1]);
+
 /* 0, or -1 with errno: no random numbers to be had. */
 int id_make(enum id_kind kind, char out[static ID_NEW_SIZE]);
 

@@ -97,14 +97,24 @@ idmap_take(struct idmap *m, const char *id)
 }
 
 struct idmap_node *
-idmap_any(const struct idmap *m)
+idmap_next(const struct idmap *m, const struct idmap_node *node)
 {
-	size_t i;
+	size_t i = 0;
 
-	for (i = 0; m->count > 0 && i < m->nbuckets; i++)
+	if (node != NULL && node->next != NULL)
+		return node->next;
+	if (node != NULL)
+		i = (node->hash & (m->nbuckets - 1)) + 1;
+	for (; i < m->nbuckets; i++)
 		if (m->buckets[i] != NULL)
 			return m->buckets[i];
 	return NULL;
+}
+
+struct idmap_node *
+idmap_any(const struct idmap *m)
+{
+	return m->count > 0 ? idmap_next(m, NULL) : NULL;
 }
 
 void

@@ -17,8 +17,9 @@ struct idmap_node {
 
 /* Zeroed is empty. */
 struct idmap {
-	struct idmap_node **buckets;
-	size_t nbuckets, count;
+	size_t count;
+	size_t nbuckets;		/* private */
+	struct idmap_node **buckets;	/* private */
 };
 
 /* node->id must be set and must not be in the map.  0, or -1 with ENOMEM. */
@@ -28,6 +29,13 @@ struct idmap_node *idmap_get(const struct idmap *m, const char *id);
 
 /* Takes it out; NULL if it is not there. */
 struct idmap_node *idmap_take(struct idmap *m, const char *id);
+
+/*
+ * The node after this one, in no order, or the first (NULL); NULL at the end.
+ * Meanwhile none is added; one that was gone on from may be taken out.
+ */
+struct idmap_node *idmap_next(const struct idmap *m,
+    const struct idmap_node *node);
 
 /* Any node; NULL when empty.  For emptying the map. */
 struct idmap_node *idmap_any(const struct idmap *m);

@@ -37,7 +37,10 @@ void interest_closed(struct interest *i, int fd);
  */
 int interest_set(struct interest *i, int fd, uint32_t events);
 
-/* Waits for nothing: fd rests where it can, else it is taken out. */
+/*
+ * Waits for nothing: fd rests where it can, else it is taken out.  0, or -1
+ * with errno.
+ */
 int interest_rest(struct interest *i, int fd);
 
 /*

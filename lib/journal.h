@@ -21,7 +21,7 @@ enum step {
 	STEP_PUT,	/* the staged entry takes its place */
 	STEP_TAKE,	/* the entry goes */
 	STEP_MAKE,	/* a folder, with mode */
-	STEP_MODE,	/* gets mode; a folder at the end, writable until then */
+	STEP_MODE,	/* gets mode; a folder last, writable until then */
 	STEP_DROP,	/* a folder goes, if nothing is in it */
 	STEP_EMPTY,	/* the same, at the end */
 	STEP_SAVE,	/* the staged entry goes to the conflicts folder */

@@ -11,7 +11,7 @@ struct lines {
 	int fd;
 	size_t max;
 	struct buf in;
-	size_t at, scanned;	/* private: start of the next line, how far looked */
+	size_t at, scanned;	/* private: the next line; how far looked */
 	bool skipping;		/* private: inside a line that is too long */
 };
 
@@ -27,7 +27,7 @@ ssize_t lines_fill(struct lines *l);
 /* The same of bytes that somebody else has read. */
 void lines_add(struct lines *l, struct span bytes);
 
-/* The next line without its newline; it holds until the next lines_fill. */
+/* The next line without its newline; it holds until more is read. */
 enum lines_result lines_next(struct lines *l, struct span *line);
 
 /* After the end of file: what follows the last newline; false if nothing. */

@@ -3,13 +3,6 @@
 
 #define KEEP 65536	/* bytes of each buffer kept for the next request */
 
-/* What a message says of its own connection (RFC 9110 7.6.1). */
-static const char *const hop_by_hop[] = {
-	"connection", "keep-alive", "proxy-authenticate",
-	"proxy-authorization", "proxy-connection", "te", "trailer",
-	"transfer-encoding", "upgrade", NULL
-};
-
 /* Headers of a request that are ours to say, or nobody's. */
 static const char *const not_sent[] = {
 	"accept-encoding", "authorization", "content-length", "cookie",
@@ -36,7 +29,7 @@ is_one_of(struct span name, const char *const *list)
 bool
 outbound_may_return(struct span name)
 {
-	return header_name_is_valid(name) && !is_one_of(name, hop_by_hop) &&
+	return header_name_is_valid(name) && !header_is_hop_by_hop(name) &&
 	    !is_one_of(name, not_returned);
 }
 
@@ -53,7 +46,7 @@ put_header(struct buf *text, const struct record_header *h)
 	struct span value = h->value;
 
 	if (!header_name_is_valid(h->name) || !header_value_is_valid(value) ||
-	    is_one_of(h->name, hop_by_hop) || is_one_of(h->name, not_sent))
+	    header_is_hop_by_hop(h->name) || is_one_of(h->name, not_sent))
 		return;
 	while (value.n > 0 && (*value.p == ' ' || *value.p == '\t'))
 		value = (struct span){ value.p + 1, value.n - 1 };

@@ -131,8 +131,7 @@ replace_file(const struct queue *q, const char *name, struct span text)
 
 	snprintf(tmp, sizeof(tmp), "%s.%ld.tmp", name, (long)getpid());
 	unlinkat(q->root, tmp, 0);
-	fd = openat(q->root, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW |
-	    O_CLOEXEC, q->flags & QUEUE_GROUP ? 0660 : 0600);
+	fd = queue_open_file(q, tmp, O_WRONLY | O_CREAT | O_EXCL);
 	if (fd == -1)
 		return -1;
 	if (io_write_all(fd, text.p, text.n) == -1) {

@@ -32,11 +32,11 @@ int presence_claim(const struct queue *q);
 /* Whether a gateway has died here without removing its files. */
 bool presence_is_left(const struct queue *q);
 
-/* Publish server.pid, and ready.json (url: http://HOST:PORT). 0 or -1. */
+/* Publish server.pid; ready.json, whose text that is.  0, or -1 with errno. */
 int presence_write_pid(const struct queue *q, pid_t pid);
 int presence_write_ready(const struct queue *q, struct span ready);
 
-/* ready.json's text into b. */
+/* Appends ready.json's text to b.  0, or -1 with errno. */
 int presence_read_ready(const struct queue *q, struct buf *b);
 
 /* Removes both files, if they are there. */

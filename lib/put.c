@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "io.h"
@@ -156,4 +157,39 @@ put_abort(struct put *p)
 		close(p->fd);
 	p->fd = -1;
 	errno = saved;
+}
+
+/* The folder of the file at path, whose last slash this is. */
+static int
+open_folder(const char *path, const char *slash)
+{
+	char *folder = strndup(path, (size_t)(slash - path) + 1);
+	int dir = -1;
+
+	if (folder != NULL)
+		dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	free(folder);
+	return dir;
+}
+
+int
+put_file(const char *path, mode_t mode, struct span content)
+{
+	const char *slash = strrchr(path, '/');
+	int dir = slash == NULL ? AT_FDCWD : open_folder(path, slash);
+	int result = -1;
+	struct put p;
+
+	if (dir == -1)
+		return -1;
+	if (put_open(&p, dir, slash == NULL ? path : slash + 1, mode) == 0) {
+		result = io_write_all(p.fd, content.p, content.n);
+		if (result == 0)
+			result = put_commit(&p, false);
+		else
+			put_abort(&p);
+	}
+	if (dir != AT_FDCWD)
+		io_close(dir);
+	return result;
 }

@@ -17,6 +17,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "span.h"
+
 #define PUT_PREFIX	".pc-put."
 #define PUT_NAME_SIZE	(sizeof(PUT_PREFIX) + 16)
 
@@ -54,5 +56,11 @@ int put_commit(struct put *p, bool sync);
  * also twice, after a commit, and from a signal handler.
  */
 void put_abort(struct put *p);
+
+/*
+ * The file at path, with this content, at once.  0, or -1 with errno, and then
+ * the old file is as it was.
+ */
+int put_file(const char *path, mode_t mode, struct span content);
 
 #endif

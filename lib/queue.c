@@ -24,6 +24,12 @@ static const char *const folder_names[QUEUE_FOLDERS] = {
 	"requests", "claimed", "responses"
 };
 
+const char *
+queue_folder_name(enum queue_folder where)
+{
+	return folder_names[where];
+}
+
 struct entry_name {
 	char text[NAME_SIZE];
 };
@@ -340,6 +346,31 @@ queue_has(const struct queue *q, enum queue_folder where, const char *id)
 	    AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 }
 
+static int64_t
+mtime_of(const struct stat *st)
+{
+	return (int64_t)st->st_mtim.tv_sec * 1000 +
+	    st->st_mtim.tv_nsec / 1000000;
+}
+
+int
+queue_mtime(const struct queue *q, enum queue_folder where, const char *id,
+    int64_t *mtime_ms)
+{
+	struct entry_name name = name_of(id);
+	struct stat st;
+
+	if (fstatat(q->folder[where], name.text, &st,
+	    AT_SYMLINK_NOFOLLOW) == -1)
+		return -1;
+	if (!S_ISREG(st.st_mode)) {
+		errno = ENOENT;
+		return -1;
+	}
+	*mtime_ms = mtime_of(&st);
+	return 0;
+}
+
 static int
 read_regular(int fd, size_t max, struct buf *b, int64_t *mtime_ms)
 {
@@ -349,8 +380,7 @@ read_regular(int fd, size_t max, struct buf *b, int64_t *mtime_ms)
 
 	if (fstat(fd, &st) == -1)
 		return -1;
-	*mtime_ms = (int64_t)st.st_mtim.tv_sec * 1000 +
-	    st.st_mtim.tv_nsec / 1000000;
+	*mtime_ms = mtime_of(&st);
 	errno = ENOENT;
 	if (!S_ISREG(st.st_mode))
 		return -1;
@@ -516,16 +546,15 @@ queue_give_up(struct queue *q, const char *id)
 	return QUEUE_WAS_CLAIMED;
 }
 
-/* Cuts ".json" off an entry's name and checks the id that is left. */
-static bool
-take_id(char *name)
+const char *
+queue_entry_id(char *name)
 {
 	size_t n = strlen(name), suffix = sizeof(SUFFIX) - 1;
 
 	if (n <= suffix || strcmp(name + n - suffix, SUFFIX) != 0)
-		return false;
+		return NULL;
 	name[n - suffix] = '\0';
-	return id_is_valid((struct span){ name, n - suffix });
+	return id_is_valid((struct span){ name, n - suffix }) ? name : NULL;
 }
 
 /* Calls visit for every plausible entry of a folder until it returns false. */
@@ -567,9 +596,10 @@ static bool
 visit_id(void *ctx, int dir, char *name)
 {
 	struct id_visit *v = ctx;
+	const char *id = queue_entry_id(name);
 
 	(void)dir;
-	return !take_id(name) || v->each(v->ctx, name);
+	return id == NULL || v->each(v->ctx, id);
 }
 
 int

@@ -5,7 +5,7 @@
  *	submit    write, publish            -> requests/ID
  *	claim     rename, no-replace        requests/ID -> claimed/ID
  *	withdraw  unlink                    requests/ID -> gone
- *	respond   publish if none exists    -> responses/ID, then unlink claimed/ID
+ *	respond   publish if none exists    -> responses/ID; unlink claimed/ID
  *	collect   read; unlink requests/ID, claimed/ID, responses/ID
  *
  * Why it holds: a request's file is in one folder at a time, and every step
@@ -37,7 +37,7 @@
 #include "buf.h"
 
 #define QUEUE_DEPTH_MAX		64	/* default: pending plus claimed */
-#define QUEUE_GRACE_MS		2000	/* past the deadline, others may sweep */
+#define QUEUE_GRACE_MS		2000	/* after the deadline: others sweep */
 #define QUEUE_SWEEP_EVERY_MS	10000
 
 enum {
@@ -91,6 +91,13 @@ bool queue_has(const struct queue *q, enum queue_folder where,
     const char *id);
 
 /*
+ * When it was last written, in ms since 1970.  0, or -1 with errno: ENOENT for
+ * none or for anything but a regular file.
+ */
+int queue_mtime(const struct queue *q, enum queue_folder where,
+    const char *id, int64_t *mtime_ms);
+
+/*
  * Reads an entry into b (emptied first), at most max bytes: EFBIG for more,
  * ENOENT for none or for anything but a regular file.  *mtime_ms: since 1970.
  */
@@ -114,16 +121,16 @@ const char *queue_delivery_reason(enum queue_delivery d);
 
 /*
  * Reads the response, at most max bytes, and removes all that is left of the
- * request.  -1 with ENOENT when there is none, EAGAIN when it cannot
- * be read now, for want of descriptors or memory, or a bad disk; with any other errno it was there, could not be
- * read, and has been removed all the same.
+ * request.  -1 with ENOENT when there is none, EAGAIN when it cannot be read
+ * now, for want of descriptors or memory, or a bad disk; with any other errno
+ * it was there, could not be read, and has been removed all the same.
  */
 int queue_collect(struct queue *q, const char *id, size_t max,
     struct buf *b);
 
 enum queue_withdrawal {
 	QUEUE_WITHDRAWN,	/* nobody had claimed it */
-	QUEUE_WAS_CLAIMED	/* a drain has it; look for a response once more */
+	QUEUE_WAS_CLAIMED	/* a drain has it; look once more */
 };
 
 /* Giving up: withdraws, or else removes the claim, so that no answer stays. */
@@ -135,6 +142,15 @@ enum queue_withdrawal queue_give_up(struct queue *q, const char *id);
  */
 int queue_each(const struct queue *q, enum queue_folder where,
     bool (*each)(void *ctx, const char *id), void *ctx);
+
+/* The name of a folder in the queue's directory. */
+const char *queue_folder_name(enum queue_folder where);
+
+/*
+ * The id of an entry of a folder: cuts ".json" off its name.  NULL for a name
+ * that is no entry's.
+ */
+const char *queue_entry_id(char *name);
 
 /*
  * Opens a regular file of the queue's own directory (a lock, say) with these

@@ -1,5 +1,6 @@
 #include <errno.h>
 
+#include "ascii.h"
 #include "base64.h"
 #include "clock.h"
 #include "id.h"
@@ -39,10 +40,7 @@ const char *const request_headers[REQUEST_HEADERS_COUNT] = {
 static bool
 path_takes_capability(struct span path)
 {
-	static const char below[] = "/runtime-tools/";
-
-	return path.n >= sizeof(below) - 1 &&
-	    memcmp(path.p, below, sizeof(below) - 1) == 0;
+	return span_starts(path, "/runtime-tools/");
 }
 
 bool
@@ -69,13 +67,12 @@ bool
 header_name_is_valid(struct span name)
 {
 	size_t i;
-	unsigned char c;
+	char c;
 
 	for (i = 0; i < name.n; i++) {
-		c = (unsigned char)name.p[i];
-		if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-		    (c >= 'a' && c <= 'z') ||
-		    (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL)))
+		c = name.p[i];
+		if (!ascii_is_digit(c) && !ascii_is_letter(c) &&
+		    (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL))
 			return false;
 	}
 	return name.n > 0;
@@ -98,17 +95,23 @@ header_value_is_valid(struct span value)
 bool
 header_name_is(struct span name, const char *lower)
 {
-	size_t i;
-	char c;
+	return ascii_is(name, lower);
+}
 
-	for (i = 0; i < name.n; i++) {
-		c = name.p[i];
-		if (c >= 'A' && c <= 'Z')
-			c = (char)(c | 32);
-		if (lower[i] == '\0' || c != lower[i])
-			return false;
-	}
-	return lower[i] == '\0';
+bool
+header_is_hop_by_hop(struct span name)
+{
+	static const char *const names[] = {
+		"connection", "keep-alive", "proxy-authenticate",
+		"proxy-authorization", "proxy-connection", "te", "trailer",
+		"transfer-encoding", "upgrade"
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (header_name_is(name, names[i]))
+			return true;
+	return false;
 }
 
 const char record_no_memory[] = "out of memory";
@@ -375,6 +378,17 @@ record_body_decode(const struct record *r, struct buf *out)
 	}
 }
 
+struct span
+record_outcome(const struct record *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->nheaders; i++)
+		if (header_name_is(r->headers[i].name, OUTCOME_HEADER))
+			return r->headers[i].value;
+	return (struct span){ "", 0 };
+}
+
 size_t
 record_body_len(const struct record *r)
 {
@@ -492,9 +506,8 @@ record_put_report(struct buf *out, struct span id, bool wrote,
 	buf_add_str(out, "}\n");
 }
 
-void
-record_put_error_body(struct buf *out, const char *message,
-    const char *outcome)
+static void
+put_error_body(struct buf *out, const char *message, const char *outcome)
 {
 	buf_add_str(out, "{");
 	put_text(out, "error", span_of(message));
@@ -504,6 +517,23 @@ record_put_error_body(struct buf *out, const char *message,
 		buf_add_str(out, "false");
 	}
 	buf_add_str(out, "}");
+}
+
+void
+record_make_error(struct record *r, struct buf *body, int status,
+    const char *message, const char *outcome)
+{
+	buf_reset(body, body->cap);
+	put_error_body(body, message, outcome);
+	r->status = status;
+	r->body = buf_span(body);
+	r->body_form = RECORD_BODY_BYTES;
+	r->headers[0] = (struct record_header){
+	    span_of("content-type"), span_of("application/json") };
+	r->nheaders = 1;
+	if (outcome != NULL)
+		r->headers[r->nheaders++] = (struct record_header){
+		    span_of(OUTCOME_HEADER), span_of(outcome) };
 }
 
 void
@@ -518,17 +548,9 @@ record_put_error_until(struct buf *out, struct span id, int status,
     const char *message, const char *outcome, int64_t expires_at)
 {
 	struct buf body = { 0 };
-	struct record r = { .id = id, .status = status,
-	    .expires_at = expires_at };
+	struct record r = { .id = id, .expires_at = expires_at };
 
-	record_put_error_body(&body, message, outcome);
-	r.headers[r.nheaders++] = (struct record_header){
-	    span_of("content-type"), span_of("application/json") };
-	if (outcome != NULL)
-		r.headers[r.nheaders++] = (struct record_header){
-		    span_of(OUTCOME_HEADER), span_of(outcome) };
-	r.body = buf_span(&body);
-	r.body_form = RECORD_BODY_BYTES;
+	record_make_error(&r, &body, status, message, outcome);
 	record_put_response(out, &r);
 	out->failed |= body.failed;
 	buf_free(&body);

@@ -26,6 +26,14 @@
 #define OUTCOME_NOT_STARTED	"not-started"
 #define OUTCOME_INDETERMINATE	"indeterminate"
 
+/* What the bridge says of its own, in the words that peers know. */
+#define MESSAGE_BODY_TOO_LARGE \
+	"Bridge request body exceeded the configured size limit."
+#define MESSAGE_ENVELOPE_TOO_LARGE \
+	"Bridge request envelope exceeded the configured size limit."
+#define MESSAGE_STOPPED \
+	"Bridge worker stopped before request could be handled."
+
 /* Which of "method", "status", "wrote" a record has: exactly one. */
 enum record_kind {
 	RECORD_INVALID,		/* fault says why */
@@ -56,7 +64,7 @@ enum record_body {
 struct record {
 	struct span id;
 	struct span method, path, query, created_at;	/* request */
-	struct span completed_at;			/* response; may be empty */
+	struct span completed_at;		/* response; may be empty */
 	int status;					/* response, 200..599 */
 	int64_t timeout_ms;	/* request: 0 when absent */
 	int64_t remaining_ms;	/* request line: -1 when absent */
@@ -106,9 +114,15 @@ void record_put_error(struct buf *out, struct span id, int status,
 void record_put_error_until(struct buf *out, struct span id, int status,
     const char *message, const char *outcome, int64_t expires_at);
 
-/* The body of such a response. */
-void record_put_error_body(struct buf *out, const char *message,
-    const char *outcome);
+/*
+ * Makes r such a response; its body is put into body, emptied first, and must
+ * hold as long as r.  Memory: ask buf_failed() of body.
+ */
+void record_make_error(struct record *r, struct buf *body, int status,
+    const char *message, const char *outcome);
+
+/* The value of the outcome header; empty when there is none. */
+struct span record_outcome(const struct record *r);
 
 /*
  * The request headers that are carried; all others stay where they are.  The
@@ -128,5 +142,8 @@ bool header_value_is_valid(struct span value);
 
 /* Whether two header names are the same (ASCII case does not count). */
 bool header_name_is(struct span name, const char *lower);
+
+/* RFC 9110 7.6.1: what a message says of its own connection. */
+bool header_is_hop_by_hop(struct span name);
 
 #endif

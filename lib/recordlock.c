@@ -17,7 +17,6 @@ int
 recordlock_take(int fd)
 {
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
 	int got;
 
 	do

@@ -27,8 +27,8 @@ int recordlock_holder(int fd, pid_t *pid);
 
 /*
  * Ends the holder: TERM, KILL after kill_ms, until it has the lock no more;
- * by then another may.  0, also when nobody had; -1 with errno: EPERM, ETIMEDOUT.  *pid is who it was,
- * or 0.
+ * by then another may.  0, also when nobody had; -1 with errno: EPERM,
+ * ETIMEDOUT.  *pid is who it was, or 0.
  */
 int recordlock_stop(int fd, int64_t kill_ms, pid_t *pid);
 

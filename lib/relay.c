@@ -58,12 +58,14 @@ take_line(struct relay *r, struct span line)
 		kind = RECORD_RESPONSE;
 	switch (kind) {
 	case RECORD_INVALID:
-		warn_line(r, r->record.fault);
+		if (r->record.fault == record_no_memory)
+			r->out.lines.failed = true;
+		else
+			warn_line(r, r->record.fault);
 		break;
 	case RECORD_TOO_LARGE:
 		record_put_error(&r->out.lines, r->record.id, 413,
-		    "Bridge request body exceeded the configured size limit.",
-		    NULL);
+		    MESSAGE_BODY_TOO_LARGE, NULL);
 		break;
 	case RECORD_REQUEST:
 		dispatch_take(&r->dispatch, &r->record, r->read_at);
@@ -175,10 +177,11 @@ wait_timeout(const struct relay *r)
 	    (r->out_is_file && pending > 0))
 		return 0;
 	if (r->o->keep_alive_ms > 0 && pending == 0)
-		until = earlier(until, r->written_at + r->o->keep_alive_ms);
+		until = clock_earlier(until,
+		    r->written_at + r->o->keep_alive_ms);
 	if (r->stop_at >= 0)
-		until = earlier(until, r->dispatch.in_flight > 0 ? r->stop_at :
-		    r->stop_at + LAST_WORDS_MS);
+		until = clock_earlier(until, r->dispatch.in_flight > 0 ?
+		    r->stop_at : r->stop_at + LAST_WORDS_MS);
 	return clock_poll_timeout(until);
 }
 

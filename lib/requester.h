@@ -21,8 +21,8 @@ enum request_end {
 
 struct requester {
 	struct queue *q;
-	size_t body_max;
-	int64_t poll_ms;
+	size_t body_max;	/* bytes, decoded, of the response */
+	int64_t poll_ms;	/* between looks, where nothing notifies */
 	bool keep;		/* do not withdraw at the deadline */
 };
 

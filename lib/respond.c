@@ -26,31 +26,34 @@ keep_until(struct responder *r, const char *id)
 	return mtime + sweep_request_timeout(buf_span(&r->file), r->body_max);
 }
 
+/* Publishes r->file, if it is whole, and appends the report. */
 static void
-put_report(struct buf *out, struct span id, enum queue_delivery d, int error)
+publish(struct responder *r, const char *id, struct buf *out)
 {
-	record_put_report(out, id, d == QUEUE_DELIVERED, d == QUEUE_FAILED ?
-	    strerror(error) : queue_delivery_reason(d));
+	enum queue_delivery d = QUEUE_FAILED;
+	const char *reason;
+
+	if (buf_failed(&r->file))
+		errno = ENOMEM;
+	else
+		d = queue_respond(r->q, id, buf_span(&r->file));
+	if (d == QUEUE_FAILED)
+		r->error = errno;
+	reason = d == QUEUE_FAILED ? strerror(r->error) :
+	    queue_delivery_reason(d);
+	record_put_report(out, span_of(id), d == QUEUE_DELIVERED, reason);
 }
 
 void
 respond_record(struct responder *r, struct buf *out)
 {
-	enum queue_delivery d = QUEUE_FAILED;
 	char id[ID_MAX + 1];
-	int error = ENOMEM;
 
-	snprintf(id, sizeof(id), "%.*s", (int)r->record.id.n, r->record.id.p);
+	id_copy(r->record.id, id);
 	r->record.expires_at = keep_until(r, id);
 	buf_reset(&r->file, 1 << 20);
 	record_put_response(&r->file, &r->record);
-	if (!buf_failed(&r->file)) {
-		d = queue_respond(r->q, id, buf_span(&r->file));
-		error = errno;
-	}
-	if (d == QUEUE_FAILED)
-		r->error = error;
-	put_report(out, r->record.id, d, error);
+	publish(r, id, out);
 }
 
 /* What the API answered cannot be carried; that it was asked is certain. */
@@ -58,20 +61,16 @@ static void
 respond_too_large(struct responder *r, struct buf *out)
 {
 	char id[ID_MAX + 1], message[128];
-	enum queue_delivery d;
 	int64_t expires_at;
 
-	snprintf(id, sizeof(id), "%.*s", (int)r->record.id.n, r->record.id.p);
+	id_copy(r->record.id, id);
 	expires_at = keep_until(r, id);
 	snprintf(message, sizeof(message), "Bridge response body exceeded the "
 	    "configured size limit of %zu bytes.", r->body_max);
 	buf_reset(&r->file, 1 << 20);
 	record_put_error_until(&r->file, r->record.id, 504, message,
 	    OUTCOME_INDETERMINATE, expires_at);
-	d = queue_respond(r->q, id, buf_span(&r->file));
-	if (d == QUEUE_FAILED)
-		r->error = errno;
-	put_report(out, r->record.id, d, errno);
+	publish(r, id, out);
 }
 
 enum respond_result

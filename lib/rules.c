@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "ascii.h"
 #include "record.h"
 #include "rules.h"
 
@@ -54,8 +55,7 @@ take_word(struct span *line)
 static bool
 is_name_char(char c)
 {
-	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-	    (c >= 'a' && c <= 'z') || c == '_';
+	return ascii_is_digit(c) || ascii_is_letter(c) || c == '_';
 }
 
 /* How much of a wildcard is `:name`; what follows is its literal ending. */

@@ -32,14 +32,6 @@ next_part(struct span *rest, struct span *part)
 }
 
 static bool
-starts_with(struct span s, const char *with)
-{
-	size_t n = strlen(with);
-
-	return s.n >= n && memcmp(s.p, with, n) == 0;
-}
-
-static bool
 ends_with(struct span s, const char *with)
 {
 	size_t n = strlen(with);
@@ -83,7 +75,7 @@ scope_exclude(struct scope *s, struct span text)
 		errno = E2BIG;
 		return -1;
 	}
-	if (starts_with(rest, "*/")) {
+	if (span_starts(rest, "*/")) {
 		p.floating = true;
 		rest.p += 2;
 		rest.n -= 2;

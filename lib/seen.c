@@ -3,23 +3,20 @@
 #include "id.h"
 #include "seen.h"
 
-struct seen *
+struct seen_request *
 seen_find(const struct seen_table *t, struct span id)
 {
 	char name[ID_MAX + 1];
 
-	if (id.n > ID_MAX)
-		return NULL;
-	memcpy(name, id.p, id.n);
-	name[id.n] = '\0';
+	id_copy(id, name);
 	/* The node comes first in its struct. */
-	return (struct seen *)(void *)idmap_get(&t->map, name);
+	return (struct seen_request *)(void *)idmap_get(&t->map, name);
 }
 
-struct seen *
+struct seen_request *
 seen_add(struct seen_table *t, struct span id, bool safe, int64_t until)
 {
-	struct seen *s = malloc(sizeof(*s) + id.n + 1);
+	struct seen_request *s = malloc(sizeof(*s) + id.n + 1);
 	char *name;
 
 	if (s == NULL)
@@ -27,7 +24,7 @@ seen_add(struct seen_table *t, struct span id, bool safe, int64_t until)
 	name = (char *)(s + 1);
 	memcpy(name, id.p, id.n);
 	name[id.n] = '\0';
-	*s = (struct seen){ .node.id = name, .safe = safe,
+	*s = (struct seen_request){ .node.id = name, .safe = safe,
 	    .until = until };
 	if (idmap_add(&t->map, &s->node) == -1) {
 		free(s);
@@ -41,7 +38,7 @@ seen_add(struct seen_table *t, struct span id, bool safe, int64_t until)
  * lost its text keeps the length.
  */
 enum seen_state
-seen_state(const struct seen *s, struct span *text)
+seen_state(const struct seen_request *s, struct span *text)
 {
 	*text = (struct span){ s->text, s->len };
 	if (s->len == 0)
@@ -50,7 +47,7 @@ seen_state(const struct seen *s, struct span *text)
 }
 
 static void
-append(struct seen_list *list, struct seen *s)
+append(struct seen_list *list, struct seen_request *s)
 {
 	if (list->count++ == 0)
 		list->end = &list->first;
@@ -59,10 +56,10 @@ append(struct seen_list *list, struct seen *s)
 	list->end = &s->next;
 }
 
-static struct seen *
+static struct seen_request *
 take_first(struct seen_list *list)
 {
-	struct seen *s = list->first;
+	struct seen_request *s = list->first;
 
 	list->first = s->next;
 	list->count--;
@@ -70,7 +67,7 @@ take_first(struct seen_list *list)
 }
 
 static void
-drop_text(struct seen_table *t, struct seen *s)
+drop_text(struct seen_table *t, struct seen_request *s)
 {
 	if (s->text == NULL)
 		return;
@@ -80,7 +77,7 @@ drop_text(struct seen_table *t, struct seen *s)
 }
 
 static void
-forget(struct seen_table *t, struct seen *s)
+forget(struct seen_table *t, struct seen_request *s)
 {
 	(void)idmap_take(&t->map, s->node.id);
 	drop_text(t, s);
@@ -108,7 +105,7 @@ forget_expired(struct seen_table *t, struct seen_list *list, int64_t now)
 static void
 shrink(struct seen_table *t)
 {
-	struct seen *s;
+	struct seen_request *s;
 
 	while (t->bytes > t->bytes_max) {
 		if (t->safe.count > 0) {
@@ -125,11 +122,12 @@ shrink(struct seen_table *t)
 }
 
 void
-seen_answer(struct seen_table *t, struct seen *s, struct span text,
+seen_answer(struct seen_table *t, struct seen_request *s, struct span text,
     int64_t now)
 {
 	s->len = text.n;
-	s->text = malloc(text.n);
+	/* Without memory for it, the text may be none at all. */
+	s->text = text.n > 0 ? malloc(text.n) : NULL;
 	if (s->text != NULL) {
 		memcpy(s->text, text.p, text.n);
 		t->bytes += text.n;
@@ -157,7 +155,7 @@ seen_free(struct seen_table *t)
 	while (t->bare.count > 0)
 		forget_first(t, &t->bare);
 	while ((node = idmap_any(&t->map)) != NULL)
-		forget(t, (struct seen *)(void *)node);
+		forget(t, (struct seen_request *)(void *)node);
 	idmap_free(&t->map);
 	memset(t, 0, sizeof(*t));
 }

@@ -19,18 +19,18 @@
 #define SEEN_BYTES_MAX	(16 * 1024 * 1024)	/* of answers' text */
 
 /* One request.  node.id is its id; the rest is private. */
-struct seen {
+struct seen_request {
 	struct idmap_node node;
 	bool safe;
 	int64_t until;		/* monotonic ms; -1: for ever */
 	char *text;
 	size_t len;
-	struct seen *next;
+	struct seen_request *next;
 };
 
 /* First in, first out. */
 struct seen_list {
-	struct seen *first, **end;
+	struct seen_request *first, **end;
 	size_t count;
 };
 
@@ -42,14 +42,14 @@ struct seen_table {
 	size_t bytes;
 };
 
-/* What is known of this id: NULL when nothing is. */
-struct seen *seen_find(const struct seen_table *t, struct span id);
+/* What is known of this valid id: NULL when nothing is. */
+struct seen_request *seen_find(const struct seen_table *t, struct span id);
 
 /*
  * A request that was not known is being handled from now on; NULL for want
  * of memory.  It is kept for at least as long as that lasts.
  */
-struct seen *seen_add(struct seen_table *t, struct span id, bool safe,
+struct seen_request *seen_add(struct seen_table *t, struct span id, bool safe,
     int64_t until);
 
 enum seen_state {
@@ -58,13 +58,13 @@ enum seen_state {
 	SEEN_DROPPED		/* answered; the text is gone (unsafe only) */
 };
 
-enum seen_state seen_state(const struct seen *s, struct span *text);
+enum seen_state seen_state(const struct seen_request *s, struct span *text);
 
 /*
  * It has been answered.  Lets go of what is past its deadline or over the
  * limits; s itself may be gone afterwards.
  */
-void seen_answer(struct seen_table *t, struct seen *s, struct span text,
+void seen_answer(struct seen_table *t, struct seen_request *s, struct span text,
     int64_t now);
 
 void seen_free(struct seen_table *t);

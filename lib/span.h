@@ -30,4 +30,13 @@ span_is(struct span a, const char *s)
 	return span_equal(a, span_of(s));
 }
 
+/* Whether a begins with s. */
+static inline bool
+span_starts(struct span a, const char *s)
+{
+	size_t n = strlen(s);
+
+	return a.n >= n && (n == 0 || memcmp(a.p, s, n) == 0);
+}
+
 #endif

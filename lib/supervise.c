@@ -43,12 +43,14 @@ put_ready(struct buf *out, const struct address *a)
 	json_put_key(out, "host");
 	address_put_host(a, &text);
 	json_put_string(out, buf_span(&text));
+	out->failed |= text.failed;
 	json_put_key(out, "port");
 	buf_add_int(out, (int64_t)address_port(a));
 	json_put_key(out, "baseUrl");
 	buf_reset(&text, text.cap);
 	address_put_url(a, &text);
 	json_put_string(out, buf_span(&text));
+	out->failed |= text.failed;
 	json_put_key(out, "startedAt");
 	json_put_string(out, span_of(now));
 	buf_add_str(out, "}\n");

@@ -11,8 +11,8 @@
 #ifndef SUPERVISE_H
 #define SUPERVISE_H
 
+#include "address.h"
 #include "gateway.h"
-#include "listen.h"
 
 #define SUPERVISE_CRASHES_MAX	5	/* within SUPERVISE_WINDOW_MS */
 #define SUPERVISE_WINDOW_MS	60000
@@ -23,7 +23,7 @@ struct supervise {
 	const struct gateway_options *gateway;
 	struct address *address;
 	mode_t socket_mode;
-	int ready_fd;		/* gets ready.json's text and is closed; or -1 */
+	int ready_fd;		/* gets ready.json's text, is closed; or -1 */
 	/*
 	 * The command, or NULL: called in a process of its own, with signals
 	 * as they are by default, once the gateway is ready; it must not

@@ -28,49 +28,46 @@ sweep_request_timeout(struct span text, size_t body_max)
 	return timeout;
 }
 
+/* Nobody waits for it any more; what cannot be read now is left alone. */
 static bool
-request_expired(struct walk *w, int64_t age, bool readable)
+has_expired(struct walk *w, const char *id, int64_t age)
 {
-	int64_t timeout = RECORD_TIMEOUT_DEFAULT;
+	bool response = w->where == QUEUE_RESPONSES;
+	const struct record *r = &w->record;
+	int64_t timeout = RECORD_TIMEOUT_DEFAULT, mtime;
+	enum record_kind kind = RECORD_INVALID;
 
-	if (age <= QUEUE_GRACE_MS)
+	/* No record makes it less. */
+	if (age <= QUEUE_GRACE_MS + (response ? timeout : 0))
 		return false;
-	if (readable && record_parse(&w->record, buf_span(&w->file),
-	    w->body_max) == RECORD_REQUEST && w->record.timeout_ms > 0)
-		timeout = w->record.timeout_ms;
+	if (queue_read(w->q, w->where, id, record_size_max(w->body_max),
+	    &w->file, &mtime) == 0)
+		kind = record_parse(&w->record, buf_span(&w->file),
+		    w->body_max);
+	else if (errno != EFBIG)
+		return false;
+	if (response)
+		return kind != RECORD_RESPONSE || r->expires_at == 0 ||
+		    w->now > r->expires_at + QUEUE_GRACE_MS ||
+		    r->expires_at > w->now + RECORD_TIMEOUT_MAX;
+	if (kind == RECORD_REQUEST && r->timeout_ms > 0)
+		timeout = r->timeout_ms;
 	return age > timeout + QUEUE_GRACE_MS;
-}
-
-static bool
-response_expired(struct walk *w, int64_t age, bool readable)
-{
-	if (age <= RECORD_TIMEOUT_DEFAULT + QUEUE_GRACE_MS)
-		return false;
-	if (readable && record_parse(&w->record, buf_span(&w->file),
-	    w->body_max) == RECORD_RESPONSE && w->record.expires_at > 0)
-		return w->now > w->record.expires_at + QUEUE_GRACE_MS ||
-		    w->record.expires_at > w->now + RECORD_TIMEOUT_MAX;
-	return true;
 }
 
 static bool
 visit(void *ctx, const char *id)
 {
 	struct walk *w = ctx;
-	bool readable, expired;
 	int64_t mtime, age;
 
-	readable = queue_read(w->q, w->where, id,
-	    record_size_max(w->body_max), &w->file, &mtime) == 0;
-	if (!readable && errno == ENOENT)
-		return true;		/* gone, or no regular file */
-	if (!readable && errno != EFBIG)
-		mtime = w->now;		/* cannot be opened: its age is unknown */
+	if (queue_mtime(w->q, w->where, id, &mtime) == -1) {
+		if (errno == ENOENT)
+			return true;	/* gone, or no regular file */
+		mtime = w->now;		/* its age is unknown */
+	}
 	age = w->now - mtime;
-	expired = w->where == QUEUE_RESPONSES ?
-	    response_expired(w, age, readable) :
-	    request_expired(w, age, readable);
-	if (expired && !w->look_only &&
+	if (!w->look_only && has_expired(w, id, age) &&
 	    queue_remove(w->q, w->where, id) == 0) {
 		w->out->removed++;
 		return true;

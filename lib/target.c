@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <stdint.h>
 
+#include "ascii.h"
 #include "target.h"
 
 /*
@@ -24,52 +25,9 @@ is_slash(char c)
 }
 
 static bool
-is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool
-is_letter(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static bool
 is_control(unsigned char c)
 {
 	return c < 0x20 || c == 0x7f;
-}
-
-static int
-hex_value(char c)
-{
-	if (is_digit(c))
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
-/* Without regard to the case of s, nor to the locale. */
-static bool
-has_prefix(struct span s, const char *lower)
-{
-	size_t i;
-	char c;
-
-	for (i = 0; lower[i] != '\0'; i++) {
-		if (i == s.n)
-			return false;
-		c = s.p[i];
-		if (c >= 'A' && c <= 'Z')
-			c = (char)(c - 'A' + 'a');
-		if (c != lower[i])
-			return false;
-	}
-	return true;
 }
 
 static struct span
@@ -98,7 +56,7 @@ segment_dots(struct span s)
 	for (dots = 0; s.n > 0 && dots < 3; dots++) {
 		if (s.p[0] == '.')
 			s = span_from(s, 1);
-		else if (has_prefix(s, "%2e"))
+		else if (ascii_starts(s, "%2e"))
 			s = span_from(s, 3);
 		else
 			return 0;
@@ -163,14 +121,14 @@ is_number(struct span label)
 {
 	size_t i;
 
-	if (has_prefix(label, "0x")) {
+	if (ascii_starts(label, "0x")) {
 		for (i = 2; i < label.n; i++)
-			if (hex_value(label.p[i]) == -1)
+			if (ascii_hex_value(label.p[i]) == -1)
 				return false;
 		return true;
 	}
 	for (i = 0; i < label.n; i++)
-		if (!is_digit(label.p[i]))
+		if (!ascii_is_digit(label.p[i]))
 			return false;
 	return true;
 }
@@ -193,10 +151,10 @@ is_label(struct span s)
 {
 	size_t i;
 
-	if (s.n == 0 || s.n > 63 || has_prefix(s, "xn--"))
+	if (s.n == 0 || s.n > 63 || ascii_starts(s, "xn--"))
 		return false;
 	for (i = 0; i < s.n; i++)
-		if (!is_letter(s.p[i]) && !is_digit(s.p[i]) &&
+		if (!ascii_is_letter(s.p[i]) && !ascii_is_digit(s.p[i]) &&
 		    s.p[i] != '-' && s.p[i] != '_')
 			return false;
 	return true;
@@ -227,7 +185,7 @@ is_port(struct span s)
 	size_t i;
 
 	for (i = 0; i < s.n; i++) {
-		if (!is_digit(s.p[i]))
+		if (!ascii_is_digit(s.p[i]))
 			return false;
 		port = port * 10 + (uint32_t)(s.p[i] - '0');
 		if (port > 65535)
@@ -266,9 +224,9 @@ drop_authority(struct span *target)
 	struct span s = *target;
 	size_t n;
 
-	if (has_prefix(s, "http://"))
+	if (ascii_starts(s, "http://"))
 		s = span_from(s, 7);
-	else if (has_prefix(s, "https://"))
+	else if (ascii_starts(s, "https://"))
 		s = span_from(s, 8);
 	else if (s.n == 0 || s.p[0] != '/')
 		return -1;
@@ -331,8 +289,8 @@ check_byte(char byte)
 static const char *
 check_escape(struct span s)
 {
-	int high = s.n > 2 ? hex_value(s.p[1]) : -1;
-	int low = s.n > 2 ? hex_value(s.p[2]) : -1;
+	int high = s.n > 2 ? ascii_hex_value(s.p[1]) : -1;
+	int low = s.n > 2 ? ascii_hex_value(s.p[2]) : -1;
 	unsigned char c;
 
 	if (high == -1 || low == -1)

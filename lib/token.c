@@ -2,12 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "base64.h"
 #include "io.h"
+#include "put.h"
 #include "token.h"
 
 #define TOKEN_MAX 4096
@@ -65,26 +64,13 @@ token_make(struct buf *b)
 int
 token_write(const char *file, struct span token)
 {
-	char *tmp;
-	int fd, result = -1, saved;
+	struct buf line = { 0 };
+	int result = -1;
 
-	if (asprintf(&tmp, "%s.%ld.tmp", file, (long)getpid()) == -1)
-		return -1;
-	fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-	    0600);
-	if (fd != -1) {
-		result = io_write_all(fd, token.p, token.n);
-		if (result == 0)
-			result = io_write_all(fd, "\n", 1);
-		if (close(fd) == -1)
-			result = -1;
-		if (result == 0)
-			result = rename(tmp, file);
-		saved = errno;
-		if (result == -1)
-			unlink(tmp);
-		errno = saved;
-	}
-	free(tmp);
+	buf_add_span(&line, token);
+	buf_add_char(&line, '\n');
+	if (!buf_failed(&line))
+		result = put_file(file, 0600, buf_span(&line));
+	buf_free(&line);
 	return result;
 }

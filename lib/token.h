@@ -15,8 +15,10 @@ bool token_is_valid(struct span token);
  */
 int token_read(const char *file, struct buf *b);
 
-/* A fresh one into b; and into file, 0600, whole or not at all. */
+/* A fresh one into b, as a C string.  0, or -1 with errno. */
 int token_make(struct buf *b);
+
+/* One into file, 0600, whole or not at all (put.h).  0, or -1 with errno. */
 int token_write(const char *file, struct span token);
 
 #endif

@@ -6,16 +6,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "id.h"
 #include "io.h"
 #include "watch.h"
 
 #define FIRST_LOOK_MS	5
 #define TRUSTED_MAX_MS	5000
-
-static const char *const folder_names[QUEUE_FOLDERS] = {
-	"requests", "claimed", "responses"
-};
 
 void
 watch_open(struct watch *w, int64_t interval_ms)
@@ -60,7 +55,7 @@ watch_folder(struct watch *w, const struct queue *q, enum queue_folder folder,
 		mask |= IN_DELETE | IN_MOVED_FROM;
 	if (wants & WATCH_FOR_REMOVED)
 		mask |= IN_DELETE;
-	if (asprintf(&path, "%s/%s", q->dir, folder_names[folder]) == -1)
+	if (asprintf(&path, "%s/%s", q->dir, queue_folder_name(folder)) == -1)
 		return;
 	w->wd[folder] = inotify_add_watch(w->fd, path, mask);
 	free(path);
@@ -103,18 +98,6 @@ folder_of(const struct watch *w, int wd, enum queue_folder *folder)
 	return false;
 }
 
-/* Cuts the suffix off; NULL for an entry that is none of a queue's. */
-static const char *
-id_of(char *name)
-{
-	size_t n = strlen(name);
-
-	if (n <= 5 || strcmp(name + n - 5, ".json") != 0)
-		return NULL;
-	name[n - 5] = '\0';
-	return id_is_valid((struct span){ name, n - 5 }) ? name : NULL;
-}
-
 bool
 watch_next(struct watch *w, struct watch_event *e)
 {
@@ -135,7 +118,7 @@ watch_next(struct watch *w, struct watch_event *e)
 		if (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED))
 			return true;
 		if (event->len == 0 || (event->mask & IN_ISDIR) ||
-		    (e->id = id_of(event->name)) == NULL)
+		    (e->id = queue_entry_id(event->name)) == NULL)
 			continue;
 		e->kind = event->mask & (IN_DELETE | IN_MOVED_FROM) ?
 		    WATCH_LEFT : WATCH_ARRIVED;

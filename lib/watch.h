@@ -28,11 +28,11 @@ struct watch_event {
 };
 
 struct watch {
-	int fd;				/* polls readable; -1 when there is none */
+	int fd;				/* polls readable; -1: there is none */
 	int wd[QUEUE_FOLDERS];		/* private */
 	int64_t interval;		/* private: ms until the next look */
 	int64_t shortest;		/* private */
-	bool trusted;			/* private: events have told everything */
+	bool trusted;			/* private: events have told all */
 	size_t at, len;			/* private */
 	alignas(8) char events[WATCH_BUFFER];
 };

@@ -79,3 +79,20 @@ with_descriptors() {
 	bash -c 'for fd in 3 4 5 6 7 8 9; do eval "exec $fd>&-"; done
 	    ulimit -n "$0" && exec "$@"' "$@"
 }
+
+# make_long TOOL - a request of 100 MB in the file long, for short_of_memory.
+make_long() {
+	case $(command -v "$1") in */san/*) skip "sanitizers need all of it" ;; esac
+	{
+		printf '{"id":"r1","method":"POST","path":"/api/companies/c/issues","query":"","headers":{},"body":"'
+		head -c 100000000 /dev/zero | tr '\0' x
+		printf '","createdAt":"t"}\n'
+	} >long
+}
+
+# short_of_memory COMMAND... - with room for that line, and not for what
+# becomes of it.
+short_of_memory() {
+	# shellcheck disable=SC2016
+	bash -c 'ulimit -v 250000; exec "$@" <long' sh "$@"
+}

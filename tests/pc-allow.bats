@@ -473,3 +473,10 @@ bad_rules() {
 	run --separate-stderr -100 sh -c 'pc-allow <.'
 	[ "$stderr" = "pc-allow: stdin: Is a directory" ]
 }
+
+@test "pc-allow: a request that there is no memory for is not dropped, but 111" {
+	make_long pc-allow
+	run --separate-stderr -111 short_of_memory pc-allow -m 128M
+	[ "$stderr" = "pc-allow: memory: Cannot allocate memory" ]
+	[ -z "$output" ]
+}

@@ -176,6 +176,8 @@ answer() {
 	run -100 timeout 5 bash -c 'pc-enqueue -q q --no-wait -d @- POST /x </dev/zero'
 	PAPERCLIP_BRIDGE_MAX_BODY_BYTES=2 run -100 pc-enqueue -q q --no-wait -d abc POST /x
 	[ -z "$(ls q/requests)" ]
+	# No limit at all, which would be 0 once it is a whole number.
+	PAPERCLIP_BRIDGE_MAX_BODY_BYTES=0.5 pc-enqueue -q q --no-wait -d abc POST /x
 }
 
 @test "pc-enqueue: --no-wait prints the id, --collect waits for it" {

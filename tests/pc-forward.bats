@@ -143,6 +143,8 @@ bad_usage() {
 	bad_usage -u $u --token-file two
 	head -c 9000 /dev/zero | tr '\0' a >long
 	bad_usage -u $u --token-file long
+	# Another time it may be read.
+	run -111 pc-forward -u $u --token-file /proc/self/mem </dev/null
 }
 
 @test "pc-forward: the token's last newline is cut, and the file wins" {
@@ -963,4 +965,12 @@ make_cert() {
 	url=https${url#http}
 	request a POST /x '' "$soon" | forward --ca-file cert | shapes >out
 	[[ $(<out) == 'a 502 not-started '* ]]
+}
+
+@test "pc-forward: a request that there is no memory for is not dropped, but 111" {
+	export PC_API_TOKEN=t
+	make_long pc-forward
+	run --separate-stderr -111 short_of_memory pc-forward -u unix:none -m 128M
+	[ "$stderr" = "pc-forward: stdout: Cannot allocate memory" ]
+	[ -z "$output" ]
 }

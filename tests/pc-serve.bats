@@ -437,10 +437,15 @@ timeout_row() {	# METHOD CLAIMED CLAIMS STATUS OUTCOME
 	run -100 pc-serve -q q -l example.org:80
 	run -100 pc-serve -q q -l 127.0.0.1:65536
 	run -100 pc-serve -q q -t 11m
+	# Nobody could be served.
+	run -100 timeout 5 pc-serve -q q --max-connections 0
+	run -100 timeout 5 pc-serve -q q --max-depth 0
 	PAPERCLIP_BRIDGE_TOKEN= run -100 pc-serve -q q
 	PAPERCLIP_BRIDGE_TOKEN='a b' run -100 pc-serve -q q
 	run -100 pc-serve -q q --new-token
 	run -100 pc-serve -q q --token-file missing
+	# Another time it may be read.
+	run -111 pc-serve -q q --token-file /proc/self/mem
 	[ ! -e q/ready.json ]
 	serve -l 0.0.0.0:0 --any-address
 }
@@ -501,6 +506,32 @@ timeout_row() {	# METHOD CLAIMED CLAIMS STATUS OUTCOME
 	echo precious >s
 	run -111 pc-serve -q q -l unix:s
 	[ "$(cat s)" = precious ]
+}
+
+@test "pc-serve: a live Unix socket that accepts nothing is not waited for" {
+	mkfifo go
+	python3 -c '
+import socket
+s = socket.socket(socket.AF_UNIX)
+s.bind("s")
+s.listen(0)
+full = []
+while True:
+    c = socket.socket(socket.AF_UNIX)
+    c.setblocking(False)
+    full.append(c)
+    try:
+        c.connect("s")
+    except BlockingIOError:
+        break
+open("full", "w").close()
+open("go").read()' 3>&- &
+	pids+=("$!")
+	wait_until test -e full
+	export PAPERCLIP_BRIDGE_TOKEN=secret-token
+	run -111 timeout -s KILL 5 pc-serve -q q -l unix:s
+	[ "$output" = "pc-serve: cannot listen: Address already in use" ]
+	[ -S s ]
 }
 
 @test "pc-serve: listens on ::1" {
@@ -591,6 +622,7 @@ ticks() { cut -d' ' -f14,15 "/proc/$(child)/stat"; }
 @test "pc-serve: a command that cannot be run, or is killed; a queue that is not there" {
 	run --separate-stderr -127 pc-serve -q q -- ./none
 	[ "$stderr" = "pc-serve: ./none: No such file or directory" ]
+	run -127 bash -c 'pc-serve -q q -- ./none 2>&-'
 	run --separate-stderr -126 pc-serve -q q -- "$PWD"
 	run -137 pc-serve -q q -- sh -c 'kill -KILL $$'
 	run --separate-stderr -1 pc-serve -q none --existing -- true

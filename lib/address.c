@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "io.h"
-#include "listen.h"
 #include "units.h"
 
 #define BACKLOG 4096
@@ -97,7 +97,8 @@ remove_dead_socket(const struct address *a)
 
 	if (lstat(a->u.un.sun_path, &st) == -1 || !S_ISSOCK(st.st_mode))
 		return;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* A live one that accepts nothing any more is not waited for. */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd != -1 && connect(fd, &a->u.any, a->len) == -1 &&
 	    errno == ECONNREFUSED)
 		unlink(a->u.un.sun_path);

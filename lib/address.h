@@ -1,6 +1,6 @@
-/* listen.h - where a gateway listens: HOST:PORT or unix:PATH. */
-#ifndef LISTEN_H
-#define LISTEN_H
+/* address.h - where a gateway listens: HOST:PORT or unix:PATH. */
+#ifndef ADDRESS_H
+#define ADDRESS_H
 
 #include <sys/socket.h>
 #include <sys/un.h>
