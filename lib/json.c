@@ -258,15 +258,17 @@ json_integer(const struct json *j, size_t token, int64_t max, int64_t *out)
 	struct span raw = json_raw(j, token);
 	int64_t value = 0;
 	size_t i;
+	int digit;
 
 	if (json_type_of(j, token) != JSON_NUMBER)
 		return -1;
 	for (i = 0; i < raw.n; i++) {
-		if (raw.p[i] < '0' || raw.p[i] > '9')
+		digit = raw.p[i] - '0';
+		if (digit < 0 || digit > 9)
 			return -1;
-		if (value > (max - (raw.p[i] - '0')) / 10)
+		if (digit > max || value > (max - digit) / 10)
 			return -1;
-		value = value * 10 + (raw.p[i] - '0');
+		value = value * 10 + digit;
 	}
 	*out = value;
 	return 0;

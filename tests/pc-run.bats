@@ -239,6 +239,7 @@ run_here() {
 	{"agent":{"env":{"A":1}}}	agent.env: a value that is not a string
 	{"agent":{"env":{"A=B":"1"}}}	agent.env: a name that is empty, or has = or NUL in it
 	{"agent":{"timeout":"ten"}}	agent.timeout: not a duration like "10s"
+	{"agent":{"timeout":5}}	agent.timeout: not a duration like "10s"
 	{"limits":{"body":"1X"}}	limits.body: not a size like "64K"
 	{"limits":{"inFlight":0}}	limits: out of range
 	{"tools":{"remote":"/a b"}}	tools.remote: not an absolute path of letters, digits and _./:@%+,-
