@@ -269,18 +269,11 @@ put_started(struct runner *r)
 }
 
 static void
-drop(struct output *to)
-{
-	buf_reset(&to->lines, 0);
-	to->sent = 0;
-}
-
-static void
 lose(struct runner *r, struct output *to)
 {
 	r->end->lost += output_pending(to);
 	r->half = true;
-	drop(to);
+	output_drop(to);
 }
 
 static void
@@ -293,8 +286,8 @@ flush(struct runner *r, struct output *to)
 			r->reader_gone = true;
 	}
 	if (r->reader_gone) {
-		drop(&r->out);
-		drop(&r->err);
+		output_drop(&r->out);
+		output_drop(&r->err);
 	}
 }
 

@@ -198,8 +198,10 @@ close_if_done(struct task *t)
 {
 	if (t->in != -1 && t->finish && task_pending(t) == 0)
 		close_end(&t->in);
-	if (t->in == -1)
-		buf_reset(&t->to, t->sent = 0);
+	if (t->in == -1) {
+		buf_reset(&t->to, 0);
+		t->sent = 0;
+	}
 }
 
 static void
@@ -348,15 +350,18 @@ flush_inputs(struct tasks *all)
 			write_input(t);
 }
 
+/* What has no reader any more would be told as an error without end. */
 static void
 flush_outputs(struct tasks *all)
 {
 	size_t i;
 
 	for (i = 0; i < 2; i++)
-		if (all->outputs[i] != NULL && !all->output_gone &&
-		    output_flush(all->outputs[i]) == -1)
+		if (all->outputs[i] != NULL &&
+		    output_flush(all->outputs[i]) == -1) {
 			all->output_gone = true;
+			output_drop(all->outputs[i]);
+		}
 }
 
 int

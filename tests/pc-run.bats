@@ -493,6 +493,18 @@ stopped_writing() {
 	awk '{ if ($1 > 16000) exit 1 }' rss
 }
 
+@test "pc-run: a reader that goes away ends the agent, whose end is still told" {
+	here
+	{
+		pc-run -c run.json --events events -- \
+		    sh -c 'trap "" TERM; head -c 3000000 /dev/zero; sleep 60' 2>err 3>&- ||
+		    echo $? >code
+	} | dd bs=1 count=1 of=/dev/null status=none
+	[ "$(cat code)" -eq 111 ]
+	[ "$(cat err)" = "pc-run: stdout: its reader has gone" ]
+	[ "$(event agent ended | jq .signal)" -eq 9 ]
+}
+
 @test "pc-run: into a chroot with nothing in it; our file is put there by a command" {
 	[ "$(id -u)" -eq 0 ] || skip "chroot needs root"
 	start_api
