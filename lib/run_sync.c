@@ -18,6 +18,7 @@
 #include "running.h"
 
 #define PIECE_SHARE	2		/* of outputMax, as base64 and more */
+#define PIECE_MAX	(RUN_OUTPUT_MAX / 2)	/* the same of what we keep */
 #define REPORT_LINE_MAX	(1 << 20)
 
 /* A tree, on both sides. */
@@ -453,6 +454,14 @@ out:
 	return result;
 }
 
+static uint64_t
+piece_size(const struct run *r)
+{
+	uint64_t size = r->c->channel.output_max / PIECE_SHARE;
+
+	return size < PIECE_MAX ? size : PIECE_MAX;
+}
+
 /* A piece of the file at offset, decoded: its length, 0 at the end, or -1. */
 static ssize_t
 fetch_piece(struct run *r, const char *file, uint64_t offset,
@@ -470,8 +479,8 @@ fetch_piece(struct run *r, const char *file, uint64_t offset,
 	words_add(r, &w, "--offset");
 	words_add(r, &w, run_text(r, "%llu", (unsigned long long)offset));
 	words_add(r, &w, "--length");
-	words_add(r, &w, run_text(r, "%llu", (unsigned long long)
-	    (r->c->channel.output_max / PIECE_SHARE)));
+	words_add(r, &w, run_text(r, "%llu",
+	    (unsigned long long)piece_size(r)));
 	words_add(r, &w, file);
 	e.out = &text;
 	if (run_words(r, &e, &w) == 0) {

@@ -493,6 +493,18 @@ stopped_writing() {
 	awk '{ if ($1 > 16000) exit 1 }' rss
 }
 
+@test "pc-run: changes come back in pieces of what is kept of an exec, however much a channel returns" {
+	mkdir W
+	here '"workspace":{"local":"W","remote":"'"$PWD/there"'"}'
+	jq --arg channel "$BATS_TEST_DIRNAME/batch-channel.py" '
+	    .channel = {"argv": [$channel, "--delay", "0", "--cap", "33554432"],
+	    "stream": false, "text": true, "outputMax": "32M"}' run.json >r &&
+	    mv r run.json
+	run_here sh -c 'head -c 9000000 /dev/urandom >new'
+	[ "$status" -eq 0 ]
+	cmp W/new there/new
+}
+
 @test "pc-run: a reader that goes away ends the agent, whose end is still told" {
 	here
 	{
