@@ -635,6 +635,7 @@ fails_later() {
 	    'postgresql://u@127.0.0.1:1/d?password=secret' \
 	    'postgresql://u@127.0.0.1:1/d?%70assword=secret' \
 	    'postgresql://u:sec@ret/secret@127.0.0.1:1/d' \
+	    'postgresql://u:sec?secret@127.0.0.1:1/d' \
 	    'postgresql://u:secret@127.0.0.1:port/d'; do
 		run --separate-stderr pc-lease --store "$url" list
 		echo "$stderr"
