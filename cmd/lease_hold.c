@@ -84,14 +84,14 @@ start_ended(struct ended *e, const struct lease_session *x)
 }
 
 static void
-add_error(struct ended *e, const char *id, const char *text)
+add_error(struct ended *e, const char *id, const struct problem *p)
 {
 	if (e->errors.len > 0)
 		buf_add_char(&e->errors, ',');
 	buf_add_str(&e->errors, "{\"leaseId\":");
 	json_put_string(&e->errors, span_of(id));
 	buf_add_str(&e->errors, ",\"error\":");
-	json_put_string(&e->errors, span_of(text));
+	lease_put_message(&e->errors, p);
 	buf_add_char(&e->errors, '}');
 }
 
@@ -103,7 +103,7 @@ add_ended(void *arg, const struct lease *l, const struct problem *p)
 	if (p != NULL && e->first == 0)
 		e->first = lease_status_of_problem(p);
 	if (p != NULL && e->json) {
-		add_error(e, l->id, problem_text(p));
+		add_error(e, l->id, p);
 	} else if (e->json) {
 		if (e->done.len > 0)
 			buf_add_char(&e->done, ',');
@@ -131,7 +131,7 @@ put_ended(struct ended *e, const char *done, struct buf *out,
     const struct problem *whole)
 {
 	if (whole != NULL && e->errors.len == 0)
-		add_error(e, "*", problem_text(whole));
+		add_error(e, "*", whole);
 	if (e->json) {
 		buf_add_char(out, '{');
 		json_put_key(out, done);

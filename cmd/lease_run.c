@@ -339,7 +339,7 @@ lease_do_run(struct lease_session *x, const struct lease_args *a,
 		status = 128 + stopped;
 	} else if (result == LEASE_BUSY) {
 		status = (int)a->busy_status;
-		cli_warn(NULL, problem_text(p));
+		lease_say_problem(x->json, p);
 	}
 	fields_free(&m);
 	return status;

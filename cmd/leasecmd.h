@@ -51,8 +51,17 @@ const struct lease_command *lease_command_find(char *const *words, int n,
 /* The exit status that a problem has. */
 int lease_status_of_problem(const struct problem *p);
 
+/*
+ * Appends what it says as a string of JSON; what is no UTF-8, as what was
+ * given or a command has said may be, as it would be shown on a terminal.
+ */
+void lease_put_message(struct buf *out, const struct problem *p);
+
 /* Appends {"code":...,"message":...} without its braces. */
 void lease_put_problem(struct buf *out, const struct problem *p);
+
+/* On stderr: in words, or as such an object. */
+void lease_say_problem(bool json, const struct problem *p);
 
 /* --- options (lease_args.c) ------------------------------------------------- */
 
