@@ -858,4 +858,6 @@ waits_in() {
 	printf 'env list' | pc-lease batch | jq -e '.results[0].name == "box"'
 	yes x | head -c 300000 | tr '\n' x | pc-lease batch | jq -e \
 	    '.status == 100'
+	printf 'log -Xf' | pc-lease batch | jq -e \
+	    '.message == "-X: unknown option"'
 }
