@@ -107,7 +107,14 @@ lease_function lease_do_acquire, lease_do_list, lease_do_log,
     lease_do_release, lease_do_renew, lease_do_show, lease_do_sweep;
 lease_function lease_do_batch, lease_do_run;
 
-/* What acquire and run want, by their options and operand. */
+/*
+ * What acquire and run want, by their options and operand; and until when
+ * they wait for it, on the monotonic clock: -1, for ever.
+ */
 struct lease_want lease_want_of(const struct lease_args *a);
+int64_t lease_deadline_of(const struct lease_args *a);
+
+/* For lease_release: what could not be logged, on stderr. */
+void lease_warn_unlogged(void *arg, const struct problem *p);
 
 #endif
