@@ -61,7 +61,7 @@ static int
 end_left(struct run *r)
 {
 	struct exec e = { .action = "ending what was left", .tried = true };
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	int status, attempt;
 
 	words_add(r, &w, r->tools);
@@ -148,7 +148,7 @@ int
 run_clean(struct run *r)
 {
 	struct exec e = { .action = "clean up", .tried = true };
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	char *file = running_file(r);
 	int attempt, status;
 

@@ -189,12 +189,14 @@ static int
 put_agent(struct run *r, struct buf *out)
 {
 	static char id[] = ID;
-	struct wordlist argv = { NULL, 0, 0 }, env = { NULL, 0, 0 };
+	struct wordlist argv = { .v = NULL }, env = { .v = NULL };
 	struct fault f = { .kind = FAULT_NONE };
 	struct command c;
 
 	agent_words(r, &argv);
 	env_words(r, &env);
+	if (argv.failed || env.failed)
+		return -1;
 	c = (struct command){ .argv.argv = { argv.v, argv.n },
 	    .env = { env.v, env.n }, .id = id, .lines = true,
 	    .cwd = r->c->agent.cwd != NULL ? r->c->agent.cwd :
@@ -203,13 +205,8 @@ put_agent(struct run *r, struct buf *out)
 	    .timeout_ms = r->c->agent.timeout_ms,
 	    .grace_ms = COMMAND_GRACE_MS,
 	    .idle_ms = r->c->channel.stream ? 0 : IDLE_MS };
-	if (command_put(out, &c, &f) == 0)
-		return 0;
-	(void)run_fail(r, RUN_STATUS_NEVER, "agent: %.*s: %s",
-	    (int)f.object.len, f.object.data, f.reason != NULL ? f.reason :
-	    strerror(f.error));
-	fault_clear(&f);
-	return -1;
+	return command_put(out, &c, &f) == 0 ? 0 :
+	    run_fail_fault(r, "agent", &f);
 }
 
 /* --- streaming -------------------------------------------------------------- */
@@ -217,7 +214,7 @@ put_agent(struct run *r, struct buf *out)
 static int
 start_stream(struct agent *a)
 {
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct run *r = a->r;
 
 	exec_words(r, &w);
@@ -262,7 +259,7 @@ static int
 start_detached(struct agent *a)
 {
 	struct exec e = { .action = "agent" };
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct buf request = { 0 };
 	int result = -1;
 
@@ -332,7 +329,7 @@ static int
 start_poll(struct agent *a)
 {
 	struct fields_memory before = run_scratch(a->r);
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct task *t = &a->exec;
 	int result;
 
@@ -428,7 +425,7 @@ static int
 start_answers(struct bridge *b)
 {
 	struct fields_memory before = run_scratch(b->r);
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct run *r = b->r;
 	struct task *t = &b->answer;
 	int result;
@@ -483,7 +480,7 @@ tend_answers(struct bridge *b, int64_t now)
 static int
 tell_to_end(struct agent *a, int64_t now)
 {
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct exec e = { .action = "ending the agent", .tried = true };
 	struct run *r = a->r;
 

@@ -177,10 +177,7 @@ run_remote(struct run *r, const char *action, const struct command *c,
 	/* A channel that does not stream closes its stdin at once. */
 	t.finish = !r->c->channel.stream;
 	if (command_put(&t.to, c, &f) == -1) {
-		(void)run_fail(r, RUN_STATUS_NEVER, "%s: %.*s: %s", action,
-		    (int)f.object.len, f.object.data, f.reason != NULL ?
-		    f.reason : strerror(f.error));
-		fault_clear(&f);
+		(void)run_fail_fault(r, action, &f);
 	} else if (run_start_exec(r, &t, EXEC_COMMAND, -1, -1) == 0 &&
 	    run_wait(r, action, all, 1, c->timeout_ms + 2 * c->grace_ms +
 	    10000) == 0) {

@@ -160,7 +160,7 @@ static int
 send_tree(struct run *r, const struct sync *s, enum start start, bool clean,
     struct outcome *o)
 {
-	struct wordlist pack = { NULL, 0, 0 }, unpack = { NULL, 0, 0 };
+	struct wordlist pack = { .v = NULL }, unpack = { .v = NULL };
 	struct task near, far, *const both[] = { &near, &far };
 	int reader = -1, writer, result = -1;
 
@@ -212,7 +212,7 @@ static bool
 fetch_partial(struct run *r, const struct sync *s)
 {
 	struct exec e = { .action = "snapshot", .tried = true };
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct buf out = { 0 };
 	char *file = state_file(r, s, "partial");
 	bool got = false;
@@ -423,7 +423,7 @@ static int
 take_stream(struct run *r, const struct sync *s, struct report *m,
     struct outcome *o)
 {
-	struct wordlist pack = { NULL, 0, 0 }, merge = { NULL, 0, 0 };
+	struct wordlist pack = { .v = NULL }, merge = { .v = NULL };
 	struct task near, far, *const both[] = { &near, &far };
 	int ends[2], result = -1;
 
@@ -468,7 +468,7 @@ fetch_piece(struct run *r, const char *file, uint64_t offset,
     struct buf *bytes)
 {
 	struct exec e = { .action = "fetching the changes" };
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct buf text = { 0 };
 	ssize_t n = -1;
 
@@ -534,7 +534,7 @@ static int
 take_pieces(struct run *r, const struct sync *s, struct report *m,
     struct outcome *o)
 {
-	struct wordlist pack = { NULL, 0, 0 }, merge = { NULL, 0, 0 };
+	struct wordlist pack = { .v = NULL }, merge = { .v = NULL };
 	char *file = run_text(r, "%s/transfer", r->root);
 	struct exec e = { .action = s->action, .tried = true };
 	struct task near, *const one[] = { &near };
