@@ -123,14 +123,11 @@ tell_places(struct run *r)
 static int
 start_bridge(struct run *r, struct bridge *b)
 {
-	int result;
-
 	if (r->c->api.url == NULL)
 		return 0;
 	r->bridge = b;
-	result = r->c->channel.stream ? bridge_start(b, r) :
+	return r->c->channel.stream ? bridge_start(b, r) :
 	    bridge_start_host(b, r);
-	return result;
 }
 
 static int

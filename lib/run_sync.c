@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -44,6 +45,8 @@ rename_state(struct run *r, const struct sync *s, const char *from,
 	char *old = state_file(r, s, from), *new = state_file(r, s, to);
 	size_t i;
 
+	if (old == NULL || new == NULL)
+		return -1;
 	if (r->o->dry)
 		return 0;
 	for (i = 0; i < 2; i++) {
@@ -150,7 +153,7 @@ find_blame(struct outcome *o, const struct task *first, bool first_is_far,
 		blame(o, first, first_is_far);
 	else if (second->status != 0 && (second->status != RUN_STATUS_LATER ||
 	    first->status == 0 || first->status == RUN_STATUS_LATER ||
-	    first->status == 128 + 13))
+	    first->status == 128 + SIGPIPE))
 		blame(o, second, !first_is_far);
 	else if (first->status != 0)
 		blame(o, first, first_is_far);
@@ -280,8 +283,9 @@ sync_in(struct run *r, const struct sync *s)
 	if (rename_state(r, s, "new", "base") == -1)
 		return -1;
 	run_event(r, "sync-in", "tree", "\"tree\":%s,\"full\":%s,"
-	    "\"durationMs\":%lld", run_quoted(r, s->name), start == START_FULL ? "true" :
-	    "false", (long long)(clock_mono_ms() - began));
+	    "\"durationMs\":%lld", run_quoted(r, s->name),
+	    start == START_FULL ? "true" : "false",
+	    (long long)(clock_mono_ms() - began));
 	return 0;
 }
 
