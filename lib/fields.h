@@ -72,8 +72,14 @@ struct fields_memory {
 int fields_read(struct span text, const struct field *fields, void *out,
     struct fields_memory *memory, struct fault *f);
 
-/* size bytes, zeroed, or NULL. */
+/* size bytes, zeroed, or NULL with errno. */
 void *fields_alloc(struct fields_memory *m, size_t size);
+
+/*
+ * The characters of a string of JSON (json_raw), of which there may be NULs,
+ * and a NUL after them; or NULL with errno.
+ */
+char *fields_copy(struct fields_memory *m, struct span raw, size_t *len);
 
 void fields_free(struct fields_memory *m);
 

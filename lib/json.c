@@ -315,3 +315,13 @@ json_put_key(struct buf *out, const char *key)
 	json_put_string(out, span_of(key));
 	buf_add_char(out, ':');
 }
+
+void
+json_put_member(struct buf *out, const char *key, const char *text)
+{
+	json_put_key(out, key);
+	if (text != NULL && utf8_is_valid(span_of(text)))
+		json_put_string(out, span_of(text));
+	else
+		buf_add_str(out, "null");
+}

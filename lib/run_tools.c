@@ -21,23 +21,17 @@ struct probe {
 	struct fields_memory memory;
 };
 
-/* null is as if the key were not there. */
+/* null, and what has a NUL in it, is as if the key were not there. */
 static char *
 probe_text(struct probe *p, const struct json *j, size_t token)
 {
-	struct span raw = json_raw(j, token);
-	struct buf b = { 0 };
-	char *text = NULL;
+	size_t len;
+	char *text;
 
 	if (json_type_of(j, token) != JSON_STRING)
 		return NULL;
-	json_unescape(&b, raw);
-	buf_add_char(&b, '\0');
-	if (!buf_failed(&b) && strlen(b.data) + 1 == b.len &&
-	    (text = fields_alloc(&p->memory, b.len)) != NULL)
-		memcpy(text, b.data, b.len);
-	buf_free(&b);
-	return text;
+	text = fields_copy(&p->memory, json_raw(j, token), &len);
+	return text != NULL && strlen(text) == len ? text : NULL;
 }
 
 /* What pc-exec --probe has printed: 0 or -1. */
