@@ -33,7 +33,7 @@ enum field_type {
 	FIELD_TEXT,		/* char *; no NUL in it */
 	FIELD_TEXTS,		/* struct texts */
 	FIELD_WORDS,		/* struct words: a string or an array of them */
-	FIELD_MAP,		/* struct texts: "NAME=value" of an object */
+	FIELD_MAP,		/* struct texts: "NAME=value" of an object, each */
 	FIELD_BYTES,		/* struct span: any text */
 	FIELD_JSON,		/* struct span: of the text read, any value */
 	FIELD_FLAG,		/* bool */

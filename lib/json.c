@@ -102,7 +102,8 @@ json_raw(const struct json *j, size_t token)
 {
 	const jsmntok_t *t = token_at(j, token);
 
-	return (struct span){ j->text.p + t->start, (size_t)(t->end - t->start) };
+	return (struct span){ j->text.p + t->start,
+	    (size_t)(t->end - t->start) };
 }
 
 size_t
