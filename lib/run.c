@@ -64,12 +64,9 @@ end_left(struct run *r)
 	struct wordlist w = { .v = NULL };
 	int status, attempt;
 
-	words_add(r, &w, r->tools);
-	words_add(r, &w, "pc-exec");
-	words_add(r, &w, "-C");
-	words_add(r, &w, run_text(r, "%s/exec", r->root));
+	run_exec_words(r, &w);
 	words_add(r, &w, "--kill");
-	words_add(r, &w, "agent");
+	words_add(r, &w, RUN_AGENT_ID);
 	/* 1: it had ended by itself. */
 	for (attempt = 0; (status = run_words(r, &e, &w)) > 1; attempt++)
 		if (!run_may_try_again(r, status, attempt))

@@ -202,6 +202,15 @@ run_put_request(struct run *r, struct buf *out, const struct wordlist *w)
 	    run_fail_fault(r, "request", &f);
 }
 
+void
+run_exec_words(struct run *r, struct wordlist *w)
+{
+	words_add(r, w, r->tools);
+	words_add(r, w, "pc-exec");
+	words_add(r, w, "-C");
+	words_add(r, w, run_text(r, "%s/exec", r->root));
+}
+
 /* --- starting --------------------------------------------------------------- */
 
 static bool

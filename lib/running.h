@@ -81,6 +81,16 @@ void words_add_each(struct run *r, struct wordlist *w, const char *option,
 /* The request line of a program in the sandbox, from its words. */
 int run_put_request(struct run *r, struct buf *out, const struct wordlist *w);
 
+/* The words of our pc-exec there, to which options are added. */
+void run_exec_words(struct run *r, struct wordlist *w);
+
+/*
+ * Appends the request for the agent, which has an id for --output and --kill.
+ * 0, or -1 with a failure noted.
+ */
+#define RUN_AGENT_ID "agent"
+int run_put_agent(struct run *r, struct buf *out);
+
 /* What an exec runs, a fixed line: all else is in what it reads. */
 enum exec_kind {
 	EXEC_BECOME,		/* a request, and the program's input */
