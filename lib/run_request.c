@@ -33,11 +33,14 @@ agent_words(struct run *r, struct wordlist *w)
 static char *
 asset_pair(struct run *r, const struct runconfig_asset *a)
 {
-	char *pair = run_text(r, "PC_ASSET_%s=%s/%s", a->key, r->root,
-	    a->key), *p;
+	static const char prefix[] = "PC_ASSET_";
+	char *pair = run_text(r, "%s%s=%s/%s", prefix, a->key, r->root,
+	    a->key), *p, *end;
 
-	for (p = pair != NULL ? pair + 9 : NULL; p != NULL && *p != '=' &&
-	    *p != '\0'; p++) {
+	if (pair == NULL)
+		return NULL;
+	p = pair + strlen(prefix);
+	for (end = p + strlen(a->key); p < end; p++) {
 		if (*p >= 'a' && *p <= 'z')
 			*p = (char)(*p - 'a' + 'A');
 		else if ((*p < 'A' || *p > 'Z') && (*p < '0' || *p > '9'))

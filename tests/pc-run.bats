@@ -493,6 +493,14 @@ stopped_writing() {
 	awk '{ if ($1 > 16000) exit 1 }' rss
 }
 
+@test "pc-run: an asset is found by its key, whatever letters that has" {
+	mkdir skills
+	echo skill >skills/file
+	here '"assets":[{"key":"a-b=c","local":"'"$PWD"'/skills"}]'
+	run_here sh -c 'cat "$PC_ASSET_A_B_C/file"'
+	[ "$output" = skill ]
+}
+
 @test "pc-run: changes come back in pieces of what is kept of an exec, however much a channel returns" {
 	mkdir W
 	here '"workspace":{"local":"W","remote":"'"$PWD/there"'"}'
