@@ -103,7 +103,8 @@ task_start(struct tasks *all, struct task *t, const struct task_start *s)
 
 	if (open_ends(&e, s) == -1)
 		return -1;
-	t->pid = fork();
+	/* What it is to read must be whole. */
+	t->pid = buf_failed(&t->to) ? -1 : fork();
 	if (t->pid == 0)
 		become(s, &e);
 	if (t->pid == -1) {
