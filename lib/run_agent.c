@@ -141,6 +141,9 @@ tend_stream(struct agent *a, int64_t now)
 
 	a->exec.paused = output_pending(&a->out) > WAITING_MAX ||
 	    output_pending(&a->err) > WAITING_MAX;
+	/* Who is not listened to is not silent. */
+	if (a->exec.paused)
+		a->heard_at = now;
 	if (a->exec.ended && r->o->dry) {
 		a->ended = true;
 	} else if (a->exec.ended && !a->ended) {
@@ -148,7 +151,7 @@ tend_stream(struct agent *a, int64_t now)
 		a->status = RUN_STATUS_LATER;
 		return run_fail_exec(r, "agent", a->exec.status,
 		    (struct span){ a->exec.tail, a->exec.tail_len });
-	} else if (now >= a->heard_at + SILENT_MS && !a->exec.paused) {
+	} else if (now >= a->heard_at + SILENT_MS) {
 		a->ended = true;
 		a->status = RUN_STATUS_LATER;
 		return run_fail(r, RUN_STATUS_LATER, "agent: its channel "
