@@ -51,7 +51,7 @@ LIBS_pc-forward = -lcurl
 LIBS_pc-lease = -lsqlite3 -lpq
 LIBS_pc-tarsync = -ltar -lz
 # What a tool's own file would be too long for.
-PARTS_pc-exec = cmd/exec_output.o cmd/exec_probe.o
+PARTS_pc-exec = cmd/exec_output.o cmd/exec_probe.o cmd/exec_request.o
 PARTS_pc-file = cmd/file_change.o cmd/file_common.o cmd/file_put.o \
 	   cmd/file_read.o
 PARTS_pc-lease = cmd/lease_args.o cmd/lease_batch.o cmd/lease_env.o \

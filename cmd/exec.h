@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "command.h"
+
 #define EXEC_LINE_ROOM	65536		/* the longest line of ID.out fits */
 
 enum mode { MODE_RUN, MODE_BECOME, MODE_DETACH, MODE_INIT, MODE_KILL,
@@ -17,6 +19,13 @@ struct options {
 	int64_t wait_ms, kill_ms;
 	uint64_t offset, max_bytes;
 };
+
+/*
+ * The object on stdin, or exits.  What follows it is no part of the request;
+ * with chunk 1 it is not read, but for the newline that must be there, since
+ * it is for somebody else.
+ */
+void exec_read_request(struct command *c, size_t chunk);
 
 /* The folder of the ids, or exits. */
 int exec_open_dir(const struct options *o, bool make);

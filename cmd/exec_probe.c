@@ -30,16 +30,6 @@ find_tmpfs(void)
 	return NULL;
 }
 
-static void
-put_text(struct buf *out, const char *key, const char *text)
-{
-	json_put_key(out, key);
-	if (text != NULL && utf8_is_valid(span_of(text)))
-		json_put_string(out, span_of(text));
-	else
-		buf_add_str(out, "null");
-}
-
 /* Of this very program, so that a caller knows whether it is the right one. */
 static void
 put_own_sum(struct buf *out)
@@ -54,9 +44,9 @@ put_own_sum(struct buf *out)
 		    O_RDONLY | O_CLOEXEC);
 	if (fd != -1 && sha256_fd(fd, sum) == 0) {
 		sha256_hex(sum, hex);
-		put_text(out, "sha256", hex);
+		json_put_member(out, "sha256", hex);
 	} else {
-		put_text(out, "sha256", NULL);
+		json_put_member(out, "sha256", NULL);
 	}
 	io_close(fd);
 }
@@ -87,12 +77,12 @@ exec_probe(const struct options *o)
 	struct buf out = { 0 };
 
 	buf_add_char(&out, '{');
-	put_text(&out, "version", PC_VERSION);
+	json_put_member(&out, "version", PC_VERSION);
 	put_own_sum(&out);
-	put_text(&out, "cwd", cwd);
-	put_text(&out, "home", getenv("HOME"));
-	put_text(&out, "tmpfs", tmpfs);
-	put_text(&out, "scratch", scratch);
+	json_put_member(&out, "cwd", cwd);
+	json_put_member(&out, "home", getenv("HOME"));
+	json_put_member(&out, "tmpfs", tmpfs);
+	json_put_member(&out, "scratch", scratch);
 	buf_add_str(&out, "}\n");
 	cli_out_buf(&out);
 	buf_free(&out);

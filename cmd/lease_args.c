@@ -149,6 +149,16 @@ place_of(int option)
 	return OPTIONS;
 }
 
+/* Of a group of letters the one that is wrong; getopt is not past it yet. */
+static int
+unknown(struct problem *p, const char *word)
+{
+	const char letter[] = { '-', (char)optopt, '\0' };
+
+	return wrong(p, optopt > 0 && optopt < 256 ? letter : word,
+	    "unknown option");
+}
+
 static int
 read_options(struct lease_args *a, const char *letters, const char *allowed,
     const char *also, int argc, char *argv[], struct problem *p)
@@ -158,7 +168,7 @@ read_options(struct lease_args *a, const char *letters, const char *allowed,
 	int found;
 
 	fill_options(options);
-	optind = 0;
+	optind = optopt = 0;
 	opterr = 0;
 	while ((found = getopt_long(argc, argv, letters, options, NULL)) !=
 	    -1) {
@@ -166,7 +176,7 @@ read_options(struct lease_args *a, const char *letters, const char *allowed,
 		if (found == ':')
 			return wrong(p, argv[optind - 1], "needs a value");
 		if (i == OPTIONS)
-			return wrong(p, argv[optind - 1], "unknown option");
+			return unknown(p, argv[optind - 1]);
 		if (strchr(allowed, table[i].mark) == NULL &&
 		    strchr(also, table[i].mark) == NULL)
 			return wrong(p, table[i].name, "not here");

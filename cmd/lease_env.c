@@ -92,66 +92,53 @@ print(struct lease_session *x, struct buf *out, const struct environment *e)
 		lease_show_environment(out, e);
 }
 
+/* What the options say and the configuration, of selector; NULL: a new one. */
+static int
+change(struct lease_session *x, const struct lease_args *a,
+    const char *selector, struct environment_change what, struct buf *out,
+    struct problem *p)
+{
+	struct fields_memory m = { .first = NULL };
+	struct buf config = { 0 };
+	struct environment e;
+	int result = fill_config(x, a, &config, &what, p);
+
+	if (result == 0)
+		result = selector == NULL ?
+		    environment_add(x->s, &x->caller, &what, &e, &m, p) :
+		    environment_set(x->s, &x->caller, selector, &what, &e,
+		    &m, p);
+	if (result == 0)
+		print(x, out, &e);
+	buf_free(&config);
+	fields_free(&m);
+	return result == 0 ? EXIT_YES : -1;
+}
+
 int
 lease_env_add(struct lease_session *x, const struct lease_args *a,
     struct buf *out, struct problem *p)
 {
-	struct environment_change what = { .name = a->operands[0],
-	    .driver = a->driver, .make_default = a->make_default };
-	struct fields_memory m = { .first = NULL };
-	struct buf config = { 0 };
-	struct environment e;
-	int result = -1;
-
-	if (fill_config(x, a, &config, &what, p) == 0 &&
-	    environment_add(x->s, &x->caller, &what, &e, &m, p) == 0) {
-		print(x, out, &e);
-		result = EXIT_YES;
-	}
-	buf_free(&config);
-	fields_free(&m);
-	return result;
+	return change(x, a, NULL, (struct environment_change){
+	    .name = a->operands[0], .driver = a->driver,
+	    .make_default = a->make_default }, out, p);
 }
 
 int
 lease_env_set(struct lease_session *x, const struct lease_args *a,
     struct buf *out, struct problem *p)
 {
-	struct environment_change what = { .name = a->name,
-	    .driver = a->driver, .status = a->status,
-	    .make_default = a->make_default };
-	struct fields_memory m = { .first = NULL };
-	struct buf config = { 0 };
-	struct environment e;
-	int result = -1;
-
-	if (fill_config(x, a, &config, &what, p) == 0 &&
-	    environment_set(x->s, &x->caller, a->operands[0], &what, &e, &m,
-	    p) == 0) {
-		print(x, out, &e);
-		result = EXIT_YES;
-	}
-	buf_free(&config);
-	fields_free(&m);
-	return result;
+	return change(x, a, a->operands[0], (struct environment_change){
+	    .name = a->name, .driver = a->driver, .status = a->status,
+	    .make_default = a->make_default }, out, p);
 }
 
 int
 lease_env_archive(struct lease_session *x, const struct lease_args *a,
     struct buf *out, struct problem *p)
 {
-	const struct environment_change what = { .status = "archived" };
-	struct fields_memory m = { .first = NULL };
-	struct environment e;
-	int result = -1;
-
-	if (environment_set(x->s, &x->caller, a->operands[0], &what, &e, &m,
-	    p) == 0) {
-		print(x, out, &e);
-		result = EXIT_YES;
-	}
-	fields_free(&m);
-	return result;
+	return change(x, a, a->operands[0], (struct environment_change){
+	    .status = "archived" }, out, p);
 }
 
 /* The one that acquire would take, or one of any status by its name. */

@@ -18,19 +18,24 @@ lease_want_of(const struct lease_args *a)
 	    .expiry_ms = a->expiry == -1 ? 0 : a->expiry };
 }
 
+int64_t
+lease_deadline_of(const struct lease_args *a)
+{
+	return a->wait == -1 ? 0 : a->wait == 0 ? -1 :
+	    clock_mono_ms() + a->wait;
+}
+
 int
 lease_do_acquire(struct lease_session *x, const struct lease_args *a,
     struct buf *out, struct problem *p)
 {
 	const struct lease_want want = lease_want_of(a);
 	struct fields_memory m = { .first = NULL };
-	int64_t deadline = a->wait == -1 ? 0 : a->wait == 0 ? -1 :
-	    clock_mono_ms() + a->wait;
 	struct lease_grant g;
 	enum lease_result result;
 
-	result = lease_acquire_wait(x->s, &x->caller, &want, deadline, NULL,
-	    &g, &m, p);
+	result = lease_acquire_wait(x->s, &x->caller, &want,
+	    lease_deadline_of(a), NULL, &g, &m, p);
 	if (result == LEASE_TAKEN && x->json)
 		lease_put_lease(out, &g.lease, g.environment.name,
 		    g.reused ? ",\"reused\":true" : ",\"reused\":false");
@@ -84,15 +89,21 @@ start_ended(struct ended *e, const struct lease_session *x)
 }
 
 static void
-add_error(struct ended *e, const char *id, const char *text)
+add_error(struct ended *e, const char *id, const struct problem *p)
 {
 	if (e->errors.len > 0)
 		buf_add_char(&e->errors, ',');
 	buf_add_str(&e->errors, "{\"leaseId\":");
 	json_put_string(&e->errors, span_of(id));
 	buf_add_str(&e->errors, ",\"error\":");
-	json_put_string(&e->errors, span_of(text));
+	lease_put_message(&e->errors, p);
 	buf_add_char(&e->errors, '}');
+}
+
+static const char *
+or_empty(const char *text)
+{
+	return text != NULL ? text : "";
 }
 
 static void
@@ -103,23 +114,21 @@ add_ended(void *arg, const struct lease *l, const struct problem *p)
 	if (p != NULL && e->first == 0)
 		e->first = lease_status_of_problem(p);
 	if (p != NULL && e->json) {
-		add_error(e, l->id, problem_text(p));
+		add_error(e, l->id, p);
 	} else if (e->json) {
 		if (e->done.len > 0)
 			buf_add_char(&e->done, ',');
 		json_put_string(&e->done, span_of(l->id));
 	} else {
 		lease_table_add(&e->table, l->id);
-		lease_table_add(&e->table, l->status != NULL ? l->status :
-		    "");
-		lease_table_add(&e->table, l->cleanup != NULL ? l->cleanup :
-		    "");
+		lease_table_add(&e->table, or_empty(l->status));
+		lease_table_add(&e->table, or_empty(l->cleanup));
 		lease_table_add(&e->table, p != NULL ? problem_text(p) : "");
 	}
 }
 
-static void
-warn_unlogged(void *arg, const struct problem *p)
+void
+lease_warn_unlogged(void *arg, const struct problem *p)
 {
 	(void)arg;
 	cli_warn("not logged", problem_text(p));
@@ -131,7 +140,7 @@ put_ended(struct ended *e, const char *done, struct buf *out,
     const struct problem *whole)
 {
 	if (whole != NULL && e->errors.len == 0)
-		add_error(e, "*", problem_text(whole));
+		add_error(e, "*", whole);
 	if (e->json) {
 		buf_add_char(out, '{');
 		json_put_key(out, done);
@@ -148,12 +157,6 @@ put_ended(struct ended *e, const char *done, struct buf *out,
 	buf_free(&e->errors);
 }
 
-static const char *
-or_empty(const char *text)
-{
-	return text != NULL ? text : "";
-}
-
 /* All of a run, or one; and never only some because of one. */
 int
 lease_do_release(struct lease_session *x, const struct lease_args *a,
@@ -161,7 +164,7 @@ lease_do_release(struct lease_session *x, const struct lease_args *a,
 {
 	struct ended ended;
 	struct lease_release r = { .clean = lease_clean, .each = add_ended,
-	    .each_arg = &ended, .warn = warn_unlogged };
+	    .each_arg = &ended, .warn = lease_warn_unlogged };
 	int failed;
 
 	r.end = (struct lease_end){ .status = a->status == NULL ?
@@ -187,7 +190,8 @@ lease_do_sweep(struct lease_session *x, const struct lease_args *a,
 	struct ended ended;
 	const struct lease_sweep w = { .all_companies = a->all,
 	    .retain_ms = a->retained, .release = { .clean = lease_clean,
-	    .each = add_ended, .each_arg = &ended, .warn = warn_unlogged } };
+	    .each = add_ended, .each_arg = &ended,
+	    .warn = lease_warn_unlogged } };
 	int failed;
 
 	start_ended(&ended, x);

@@ -1,6 +1,7 @@
 #include "cli.h"
 #include "clock.h"
 #include "leasecmd.h"
+#include "leasing.h"
 
 /* --- tables ----------------------------------------------------------------- */
 
@@ -71,22 +72,12 @@ lease_table_end(struct lease_table *t, struct buf *out)
 /* --- JSON ------------------------------------------------------------------- */
 
 static void
-put_text(struct buf *out, const char *key, const char *text)
-{
-	json_put_key(out, key);
-	if (*text == '\0')
-		buf_add_str(out, "null");
-	else
-		json_put_string(out, span_of(text));
-}
-
-static void
 put_time(struct buf *out, const char *key, int64_t wall_ms)
 {
 	char text[CLOCK_TEXT_SIZE];
 
 	clock_format(wall_ms, text);
-	put_text(out, key, wall_ms == 0 ? "" : text);
+	leasing_put_text(out, key, wall_ms == 0 ? "" : text);
 }
 
 void
@@ -94,25 +85,25 @@ lease_put_lease(struct buf *out, const struct lease *l,
     const char *environment, const char *more)
 {
 	buf_add_char(out, '{');
-	put_text(out, "id", l->id);
-	put_text(out, "company", l->company);
-	put_text(out, "environmentId", l->environment);
-	put_text(out, "environment", environment);
-	put_text(out, "executionWorkspaceId", l->workspace);
-	put_text(out, "issueId", l->issue);
-	put_text(out, "runId", l->run);
-	put_text(out, "status", l->status);
-	put_text(out, "policy", l->policy);
-	put_text(out, "provider", l->provider);
-	put_text(out, "providerLeaseId", l->provider_lease);
+	leasing_put_text(out, "id", l->id);
+	leasing_put_text(out, "company", l->company);
+	leasing_put_text(out, "environmentId", l->environment);
+	leasing_put_text(out, "environment", environment);
+	leasing_put_text(out, "executionWorkspaceId", l->workspace);
+	leasing_put_text(out, "issueId", l->issue);
+	leasing_put_text(out, "runId", l->run);
+	leasing_put_text(out, "status", l->status);
+	leasing_put_text(out, "policy", l->policy);
+	leasing_put_text(out, "provider", l->provider);
+	leasing_put_text(out, "providerLeaseId", l->provider_lease);
 	json_put_key(out, "epoch");
 	buf_add_int(out, l->token);
 	put_time(out, "acquiredAt", l->acquired);
 	put_time(out, "lastUsedAt", l->used);
 	put_time(out, "expiresAt", l->expires);
 	put_time(out, "releasedAt", l->released);
-	put_text(out, "failureReason", l->failure);
-	put_text(out, "cleanupStatus", l->cleanup);
+	leasing_put_text(out, "failureReason", l->failure);
+	leasing_put_text(out, "cleanupStatus", l->cleanup);
 	json_put_key(out, "metadata");
 	buf_add_str(out, l->metadata);
 	buf_add_str(out, more);
@@ -123,14 +114,14 @@ void
 lease_put_environment(struct buf *out, const struct environment *e)
 {
 	buf_add_char(out, '{');
-	put_text(out, "id", e->id);
-	put_text(out, "company", e->company);
-	put_text(out, "name", e->name);
-	put_text(out, "driver", e->driver);
-	put_text(out, "status", e->status);
+	leasing_put_text(out, "id", e->id);
+	leasing_put_text(out, "company", e->company);
+	leasing_put_text(out, "name", e->name);
+	leasing_put_text(out, "driver", e->driver);
+	leasing_put_text(out, "status", e->status);
 	json_put_key(out, "default");
 	buf_add_str(out, e->is_default ? "true" : "false");
-	put_text(out, "fingerprint", e->fingerprint);
+	leasing_put_text(out, "fingerprint", e->fingerprint);
 	put_time(out, "createdAt", e->created);
 	put_time(out, "updatedAt", e->updated);
 	json_put_key(out, "config");
@@ -145,12 +136,12 @@ lease_put_activity(struct buf *out, const struct activity *a)
 	json_put_key(out, "number");
 	buf_add_int(out, a->number);
 	put_time(out, "time", a->at);
-	put_text(out, "company", a->company);
-	put_text(out, "actor", a->actor);
-	put_text(out, "runId", a->run);
-	put_text(out, "action", a->action);
-	put_text(out, "entityType", a->kind);
-	put_text(out, "entityId", a->entity);
+	leasing_put_text(out, "company", a->company);
+	leasing_put_text(out, "actor", a->actor);
+	leasing_put_text(out, "runId", a->run);
+	leasing_put_text(out, "action", a->action);
+	leasing_put_text(out, "entityType", a->kind);
+	leasing_put_text(out, "entityId", a->entity);
 	json_put_key(out, "details");
 	buf_add_str(out, a->details);
 	buf_add_str(out, "}\n");

@@ -142,13 +142,13 @@ renew(struct running *r, const char *metadata)
 }
 
 /* TERM to all of it, and KILL. */
-static int
+static void
 end_command(struct running *r)
 {
 	struct buf told = { 0 };
 	int64_t deadline = clock_mono_ms() + r->grace;
 	bool ended;
-	int status;
+	int status;	/* of no interest: it was not its own end */
 
 	(void)offspring_signal(&told, r->child.pid, SIGTERM);
 	kill(r->child.pid, SIGTERM);
@@ -157,12 +157,11 @@ end_command(struct running *r)
 	while (!ended && clock_mono_ms() < deadline);
 	if (!ended) {
 		kill(r->child.pid, SIGKILL);
-		status = child_wait(&r->child);
+		(void)child_wait(&r->child);
 	}
 	buf_reset(&told, 0);
 	(void)offspring_signal(&told, r->child.pid, SIGKILL);
 	buf_free(&told);
-	return status;
 }
 
 /* What it has reported meanwhile; when to look again. */
@@ -209,7 +208,7 @@ attend(struct running *r)
 	if (ended)
 		return status;
 	cli_warn("lease lost", r->lost);
-	status = end_command(r);
+	end_command(r);
 	return EXIT_LATER;
 }
 
@@ -222,19 +221,12 @@ warn_each(void *arg, const struct lease *l, const struct problem *p)
 		cli_warn("release", problem_text(p));
 }
 
-static void
-warn_unlogged(void *arg, const struct problem *p)
-{
-	(void)arg;
-	cli_warn("not logged", problem_text(p));
-}
-
 /* All leases of the run; what fails in that does not change its status. */
 static void
 release(struct running *r, int status)
 {
 	struct lease_release how = { .clean = lease_clean, .each = warn_each,
-	    .warn = warn_unlogged };
+	    .warn = lease_warn_unlogged };
 	struct problem p = { .kind = PROBLEM_NONE };
 	char reason[64] = "";
 	struct buf *said = &r->report.failure;
@@ -305,8 +297,7 @@ lease_do_run(struct lease_session *x, const struct lease_args *a,
 	struct running r = { .x = x, .a = a,
 	    .report = { .fd = -1, .theirs = -1 } };
 	struct fields_memory m = { .first = NULL };
-	int64_t deadline = a->wait == -1 ? 0 : a->wait == 0 ? -1 :
-	    clock_mono_ms() + a->wait;
+	int64_t deadline = lease_deadline_of(a);
 	char id[ID_NEW_SIZE];
 	enum lease_result result;
 	int status = -1;
@@ -339,7 +330,7 @@ lease_do_run(struct lease_session *x, const struct lease_args *a,
 		status = 128 + stopped;
 	} else if (result == LEASE_BUSY) {
 		status = (int)a->busy_status;
-		cli_warn(NULL, problem_text(p));
+		lease_say_problem(x->json, p);
 	}
 	fields_free(&m);
 	return status;

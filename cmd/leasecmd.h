@@ -51,8 +51,17 @@ const struct lease_command *lease_command_find(char *const *words, int n,
 /* The exit status that a problem has. */
 int lease_status_of_problem(const struct problem *p);
 
+/*
+ * Appends what it says as a string of JSON; what is no UTF-8, as what was
+ * given or a command has said may be, as it would be shown on a terminal.
+ */
+void lease_put_message(struct buf *out, const struct problem *p);
+
 /* Appends {"code":...,"message":...} without its braces. */
 void lease_put_problem(struct buf *out, const struct problem *p);
+
+/* On stderr: in words, or as such an object. */
+void lease_say_problem(bool json, const struct problem *p);
 
 /* --- options (lease_args.c) ------------------------------------------------- */
 
@@ -98,7 +107,14 @@ lease_function lease_do_acquire, lease_do_list, lease_do_log,
     lease_do_release, lease_do_renew, lease_do_show, lease_do_sweep;
 lease_function lease_do_batch, lease_do_run;
 
-/* What acquire and run want, by their options and operand. */
+/*
+ * What acquire and run want, by their options and operand; and until when
+ * they wait for it, on the monotonic clock: -1, for ever.
+ */
 struct lease_want lease_want_of(const struct lease_args *a);
+int64_t lease_deadline_of(const struct lease_args *a);
+
+/* For lease_release: what could not be logged, on stderr. */
+void lease_warn_unlogged(void *arg, const struct problem *p);
 
 #endif

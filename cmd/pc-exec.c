@@ -164,75 +164,6 @@ parse_options(struct options *o, int argc, char *argv[])
 
 /* --- running ---------------------------------------------------------------- */
 
-/* Follows the text of an object to its end: how much of it that took, or 0. */
-struct object_end {
-	size_t at, depth;
-	bool string, escape;
-};
-
-static size_t
-find_end(struct object_end *e, struct span text)
-{
-	for (; e->at < text.n; e->at++) {
-		char c = text.p[e->at];
-
-		if (e->escape)
-			e->escape = false;
-		else if (e->string && c == '\\')
-			e->escape = true;
-		else if (c == '"')
-			e->string = !e->string;
-		else if (e->string)
-			continue;
-		else if (c == '{' || c == '[')
-			e->depth++;
-		else if ((c == '}' || c == ']') && (e->depth == 0 ||
-		    --e->depth == 0))
-			return ++e->at;
-		else if (e->depth == 0 && c != ' ' && c != '\n' &&
-		    c != '\t' && c != '\r')
-			return text.n;	/* no object: the parser says so */
-	}
-	return 0;
-}
-
-/*
- * The object; what follows it on stdin is no part of the request, and is not
- * read when it is for somebody else (chunk 1).
- */
-static void
-read_request(struct command *c, size_t chunk)
-{
-	struct fault f = { .kind = FAULT_NONE };
-	struct object_end end = { 0 };
-	struct buf text = { 0 };
-	char end_of_line = '\0';	/* also at the end of file */
-	ssize_t n;
-	size_t len;
-
-	while ((len = find_end(&end, buf_span(&text))) == 0) {
-		if (text.len > COMMAND_SIZE_MAX)
-			cli_fail(EXIT_NEVER, "stdin", "a request over 4M");
-		n = io_read_some(STDIN_FILENO, &text, chunk);
-		if (n == -1)
-			cli_fail_errno("stdin");
-		if (n == 0)
-			cli_fail(EXIT_NEVER, "stdin", text.len == 0 ?
-			    "no request" : "the request is cut short");
-	}
-	if (chunk == 1 && io_read_full(STDIN_FILENO, &end_of_line, 1) == -1)
-		cli_fail_errno("stdin");
-	if (chunk == 1 && end_of_line != '\n' && end_of_line != '\0')
-		cli_fail(EXIT_NEVER, "stdin", "no newline after the request");
-	if (command_parse(c, (struct span){ text.data, len }, &f) == -1) {
-		if (f.kind == FAULT_INPUT && f.object.len == 0)
-			buf_add_str(&f.object, "stdin");
-		cli_fail_fault(&f);
-	}
-	/* The values were copied. */
-	buf_free(&text);
-}
-
 /* A pipe, socket or terminal can close; anything else only ends. */
 static int
 lifeline_fd(const struct command *c)
@@ -345,7 +276,7 @@ run(const struct options *o)
 	struct command c;
 	int dir = -1;
 
-	read_request(&c, 65536);
+	exec_read_request(&c, 65536);
 	io.lifeline = lifeline_fd(&c);
 	if (c.id != NULL) {
 		dir = exec_open_dir(o, true);
@@ -372,7 +303,7 @@ become(void)
 	struct command c;
 	struct program p;
 
-	read_request(&c, 1);
+	exec_read_request(&c, 1);
 	/* Before it is looked for: its name may be relative. */
 	if (c.cwd != NULL && chdir(c.cwd) == -1)
 		cli_fail(126, c.cwd, strerror(errno));
@@ -463,7 +394,7 @@ detach(const struct options *o)
 	pid_t pid;
 
 	close_inherited();
-	read_request(&c, 65536);
+	exec_read_request(&c, 65536);
 	c.lines = true;
 	if (c.id == NULL && id_make(ID_PLAIN, made) == -1)
 		cli_fail_errno("random numbers");

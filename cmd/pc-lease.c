@@ -100,16 +100,12 @@ lease_status_of_problem(const struct problem *p)
 	}
 }
 
-/* What was given may be no UTF-8: then it is shown as it would be on a tty. */
 void
-lease_put_problem(struct buf *out, const struct problem *p)
+lease_put_message(struct buf *out, const struct problem *p)
 {
 	struct span text = span_of(problem_text(p));
 	struct buf plain = { 0 };
 
-	buf_add_str(out, "\"code\":");
-	json_put_string(out, span_of(p->code));
-	buf_add_str(out, ",\"message\":");
 	if (!utf8_is_valid(text)) {
 		cli_put_escaped(&plain, text.p);
 		text = buf_span(&plain);
@@ -118,21 +114,37 @@ lease_put_problem(struct buf *out, const struct problem *p)
 	buf_free(&plain);
 }
 
-static _Noreturn void
-fail(bool json, const struct problem *p)
+void
+lease_put_problem(struct buf *out, const struct problem *p)
+{
+	buf_add_str(out, "\"code\":");
+	json_put_string(out, span_of(p->code));
+	buf_add_str(out, ",\"message\":");
+	lease_put_message(out, p);
+}
+
+void
+lease_say_problem(bool json, const struct problem *p)
 {
 	struct buf line = { 0 };
 
 	if (!json) {
 		cli_warn(strcmp(p->code, "usage") == 0 ? "usage" : NULL,
 		    problem_text(p));
-		exit(lease_status_of_problem(p));
+		return;
 	}
 	buf_add_char(&line, '{');
 	lease_put_problem(&line, p);
 	buf_add_str(&line, "}\n");
 	if (!buf_failed(&line))
 		(void)!write(STDERR_FILENO, line.data, line.len);
+	buf_free(&line);
+}
+
+static _Noreturn void
+fail(bool json, const struct problem *p)
+{
+	lease_say_problem(json, p);
 	exit(lease_status_of_problem(p));
 }
 

@@ -206,7 +206,8 @@ take_host(struct runconfig *c)
 {
 	static char program[] = "env", transport[] = "local";
 	static char *argv[] = { program, NULL };
-	const char *folder = c->workspace.local != NULL ? c->workspace.local : ".";
+	const char *folder = c->workspace.local != NULL ?
+	    c->workspace.local : ".";
 
 	c->channel.argv = (struct texts){ argv, 1 };
 	if (c->channel.transport == NULL)
@@ -239,7 +240,7 @@ use(struct run_lease *l, struct runconfig *c, const struct known *k)
 		c->api.url = k->api_url;
 }
 
-/* Up to a newline or the end: more than that is not read. */
+/* Up to a newline or the end; who sends it sends no more than a line. */
 static void
 read_line(int fd, struct buf *line)
 {

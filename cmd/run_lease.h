@@ -2,8 +2,9 @@
  * run_lease.h - pc-run --env: a run that holds a lease of its environment.
  *
  * pc-lease holds it: pc-run becomes `pc-lease run --report`, which runs it
- * again with --leased and the configuration that was read; so a lost lease ends the run, whatever it waits for,
- * and a run that is killed loses nothing that its lease should say.
+ * again with --leased and the configuration that was read; so a lost lease
+ * ends the run, whatever it waits for, and a run that is killed loses nothing
+ * that its lease should say.
  */
 #ifndef RUN_LEASE_H
 #define RUN_LEASE_H

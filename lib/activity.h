@@ -25,8 +25,9 @@ int activity_log(struct store *s, const struct activity *a,
 
 /*
  * Calls each for those of the company after a number, oldest first, and none
- * younger appears before an older one.  since_ms: not older than that; -1:
- * any.  max: at most so many, the last ones; 0: all.  0, or -1 with p.
+ * younger appears before an older one; it holds during the call.  since_ms:
+ * not longer ago than that; -1: any.  max: at most so many, the last ones; 0:
+ * all.  0, or -1 with p.
  */
 struct activity_query {
 	const char *company;

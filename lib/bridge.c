@@ -335,7 +335,7 @@ forward_words(struct run *r, struct wordlist *w)
 static int
 start_host(struct bridge *b)
 {
-	struct wordlist allow = { NULL, 0, 0 }, forward = { NULL, 0, 0 };
+	struct wordlist allow = { .v = NULL }, forward = { .v = NULL };
 	struct run *r = b->r;
 	struct fields_memory before = run_scratch(r);
 	int ends[2], result = -1;
@@ -436,7 +436,7 @@ static int
 open_channel(struct bridge *b)
 {
 	struct fields_memory before = run_scratch(b->r);
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct task *t = &b->channel;
 	int64_t now = clock_mono_ms();
 	int result;

@@ -80,7 +80,7 @@ enum environment_level {
 };
 const char *environment_choose(const char *const levels[static LEVELS]);
 
-/* The company's, by name.  0, or -1 with p. */
+/* The company's, by name; each holds during the call.  0, or -1 with p. */
 int environment_list(struct store *s, const struct caller *c,
     void (*each)(void *arg, const struct environment *e), void *arg,
     struct problem *p);

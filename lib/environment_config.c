@@ -32,18 +32,17 @@ check_channel(struct span channel, struct problem *p)
 	struct buf text = { 0 };
 	int result = 0;
 
+	if (*channel.p != '{')
+		return problem_set(p, PROBLEM_INPUT, "invalid_input",
+		    "config: channel: not an object");
 	buf_add_str(&text, "{\"channel\":");
 	buf_add_span(&text, channel);
 	buf_add_char(&text, '}');
 	if (buf_failed(&text))
 		return problem_memory(p);
-	if (*channel.p != '{')
-		result = problem_set(p, PROBLEM_INPUT, "invalid_input",
-		    "config: channel: not an object");
-	else if (runconfig_read(&run, buf_span(&text), &f) == -1)
+	if (runconfig_read(&run, buf_span(&text), &f) == -1)
 		result = problem_fault(p, "invalid_input", &f);
-	if (*channel.p == '{')
-		runconfig_free(&run);
+	runconfig_free(&run);
 	buf_free(&text);
 	return result;
 }

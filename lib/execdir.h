@@ -31,7 +31,10 @@ int execdir_claim(int dir, const char *id);
 void execdir_mark(int dir, const char *id,
     char out[static EXECDIR_MARK_SIZE]);
 
-/* A fresh ID.out to append to; or the one that is there, to read. */
+/*
+ * A fresh ID.out to append to; or the one that is there, to read, and to give
+ * up what was read (fallocate).  -1 with errno.
+ */
 int execdir_spool(int dir, const char *id);
 int execdir_read(int dir, const char *id);
 
@@ -41,7 +44,7 @@ int execdir_read(int dir, const char *id);
  */
 int execdir_is_running(int dir, const char *id, pid_t *pid);
 
-/* Somebody asks for its output, and may wait for so long. */
+/* Somebody asks for its output, and may wait for so long; not a must. */
 void execdir_touch(int dir, const char *id, int64_t ahead_ms);
 
 enum execdir_end {
@@ -56,7 +59,7 @@ enum execdir_end {
  */
 enum execdir_end execdir_kill(int dir, const char *id, int64_t kill_ms);
 
-/* Removes its files. */
+/* Removes its files, which may be gone: 0, or -1 with errno. */
 int execdir_forget(int dir, const char *id);
 
 #endif

@@ -28,6 +28,22 @@ fields_alloc(struct fields_memory *m, size_t size)
 	return c->data;
 }
 
+char *
+fields_copy(struct fields_memory *m, struct span raw, size_t *len)
+{
+	struct buf text = { 0 };
+	char *copy = NULL;
+
+	json_unescape(&text, raw);
+	if (!buf_failed(&text))
+		copy = fields_alloc(m, text.len + 1);
+	if (copy != NULL && text.len > 0)
+		memcpy(copy, text.data, text.len);
+	*len = text.len;
+	buf_free(&text);
+	return copy;
+}
+
 void
 fields_free(struct fields_memory *m)
 {
@@ -55,23 +71,13 @@ get_memory(struct reader *r, size_t size)
 	return p;
 }
 
-/* The characters of a string token, with a NUL after them. */
 static char *
 copy_text(struct reader *r, size_t token, size_t *len)
 {
-	struct span raw = json_raw(&r->json, token);
-	struct buf b = { 0 };
-	char *copy = NULL;
+	char *copy = fields_copy(r->memory, json_raw(&r->json, token), len);
 
-	json_unescape(&b, raw);
-	if (buf_failed(&b)) {
-		errno = ENOMEM;
+	if (copy == NULL)
 		(void)fault_system(r->fault, buf_span(&r->path));
-	} else if ((copy = get_memory(r, b.len + 1)) != NULL && b.len > 0) {
-		memcpy(copy, b.data, b.len);
-	}
-	*len = b.len;
-	buf_free(&b);
 	return copy;
 }
 

@@ -33,7 +33,7 @@ enum field_type {
 	FIELD_TEXT,		/* char *; no NUL in it */
 	FIELD_TEXTS,		/* struct texts */
 	FIELD_WORDS,		/* struct words: a string or an array of them */
-	FIELD_MAP,		/* struct texts: "NAME=value" of an object */
+	FIELD_MAP,		/* struct texts: "NAME=value" of an object, each */
 	FIELD_BYTES,		/* struct span: any text */
 	FIELD_JSON,		/* struct span: of the text read, any value */
 	FIELD_FLAG,		/* bool */
@@ -72,8 +72,14 @@ struct fields_memory {
 int fields_read(struct span text, const struct field *fields, void *out,
     struct fields_memory *memory, struct fault *f);
 
-/* size bytes, zeroed, or NULL. */
+/* size bytes, zeroed, or NULL with errno. */
 void *fields_alloc(struct fields_memory *m, size_t size);
+
+/*
+ * The characters of a string of JSON (json_raw), of which there may be NULs,
+ * and a NUL after them; or NULL with errno.
+ */
+char *fields_copy(struct fields_memory *m, struct span raw, size_t *len);
 
 void fields_free(struct fields_memory *m);
 

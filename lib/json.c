@@ -102,7 +102,8 @@ json_raw(const struct json *j, size_t token)
 {
 	const jsmntok_t *t = token_at(j, token);
 
-	return (struct span){ j->text.p + t->start, (size_t)(t->end - t->start) };
+	return (struct span){ j->text.p + t->start,
+	    (size_t)(t->end - t->start) };
 }
 
 size_t
@@ -258,15 +259,17 @@ json_integer(const struct json *j, size_t token, int64_t max, int64_t *out)
 	struct span raw = json_raw(j, token);
 	int64_t value = 0;
 	size_t i;
+	int digit;
 
 	if (json_type_of(j, token) != JSON_NUMBER)
 		return -1;
 	for (i = 0; i < raw.n; i++) {
-		if (raw.p[i] < '0' || raw.p[i] > '9')
+		digit = raw.p[i] - '0';
+		if (digit < 0 || digit > 9)
 			return -1;
-		if (value > (max - (raw.p[i] - '0')) / 10)
+		if (digit > max || value > (max - digit) / 10)
 			return -1;
-		value = value * 10 + (raw.p[i] - '0');
+		value = value * 10 + digit;
 	}
 	*out = value;
 	return 0;
@@ -312,4 +315,14 @@ json_put_key(struct buf *out, const char *key)
 		buf_add_char(out, ',');
 	json_put_string(out, span_of(key));
 	buf_add_char(out, ':');
+}
+
+void
+json_put_member(struct buf *out, const char *key, const char *text)
+{
+	json_put_key(out, key);
+	if (text != NULL && utf8_is_valid(span_of(text)))
+		json_put_string(out, span_of(text));
+	else
+		buf_add_str(out, "null");
 }

@@ -66,6 +66,9 @@ void json_put_string(struct buf *out, struct span text);
 /* Appends `"key":`, with a comma before it unless an object just opened. */
 void json_put_key(struct buf *out, const char *key);
 
+/* A key, and text; or null, for NULL and for what is not UTF-8. */
+void json_put_member(struct buf *out, const char *key, const char *text);
+
 /* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF. */
 bool utf8_is_valid(struct span text);
 

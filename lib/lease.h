@@ -142,7 +142,7 @@ int lease_sweep(struct store *s, const struct caller *c,
 int lease_find(struct store *s, const struct caller *c, const char *id,
     struct lease *l, struct fields_memory *m, struct problem *p);
 
-/* "" is any; oldest first. */
+/* "" is any; oldest first.  What each is told of holds during the call. */
 struct lease_query {
 	const char *environment, *status, *run;
 	void (*each)(void *arg, const struct lease *l,

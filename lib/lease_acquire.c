@@ -115,18 +115,16 @@ complete_want(struct acquiring *a)
 	return buf_failed(&a->metadata) ? problem_memory(a->p) : 0;
 }
 
-/*
- * Reads those that are active and in the way: their ids, if all are over
- * their deadline; false with *busy set when one is not.
- */
 #define EXCLUDING_MAX 256	/* active ones of different workspaces */
 
+/* Those that are active and in the way. */
 struct excluding {
-	char *ids[EXCLUDING_MAX];
+	char *ids[EXCLUDING_MAX];	/* all, if they are over their deadline */
 	size_t n;
-	bool busy;
+	bool busy;			/* one is not */
 };
 
+/* 0, or -1 with p. */
 static int
 find_excluding(struct acquiring *a, struct excluding *x)
 {

@@ -47,7 +47,7 @@ load(struct ending *x)
 		return -1;
 	if (found == 0)
 		return no_such_lease(x);
-	x->now = store_number(x->s, 20);
+	x->now = store_number(x->s, LEASE_COLUMNS_END);
 	if (lease_take_row(x->s, &x->l, &x->m, x->p) == -1 ||
 	    STORE_RUN(x->s, x->p, "SELECT " ENVIRONMENT_COLUMNS
 	    " FROM pc_environments WHERE id = $1", x->l.environment) == -1 ||

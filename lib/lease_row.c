@@ -94,7 +94,8 @@ list_rows(struct store *s, const struct lease_query *q, struct problem *p)
 		if (lease_take_row(s, &l, &m, p) == -1)
 			more = -1;
 		else
-			q->each(q->arg, &l, store_text(s, 20));
+			q->each(q->arg, &l, store_text(s,
+			    LEASE_COLUMNS_END));
 		fields_free(&m);
 		if (more == -1)
 			break;

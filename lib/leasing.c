@@ -31,8 +31,10 @@ leasing_check_object(const char *what, const char *text, struct problem *p)
 	if (strlen(text) > LEASING_JSON_MAX)
 		return problem_set(p, PROBLEM_INPUT, "invalid_input",
 		    "%s: longer than %d bytes", what, LEASING_JSON_MAX);
-	good = json_parse(&json, span_of(text)) == 0 &&
-	    json_type_of(&json, 0) == JSON_OBJECT;
+	good = json_parse(&json, span_of(text)) == 0;
+	if (!good && errno == ENOMEM)
+		return problem_memory(p);
+	good = good && json_type_of(&json, 0) == JSON_OBJECT;
 	json_free(&json);
 	return good ? 0 : problem_set(p, PROBLEM_INPUT, "invalid_input",
 	    "%s: not a JSON object", what);
@@ -77,7 +79,7 @@ leasing_put_cut(struct buf *out, const char *text, size_t max)
 	    0x80)
 		n--;
 	buf_add(out, text, n);
-	if (buf_failed(out))
+	if (n == 0 || buf_failed(out))
 		return;
 	n = out->len;
 	if (!utf8_is_valid((struct span){ out->data + from, n - from }))

@@ -57,6 +57,7 @@ void environment_fingerprint(const char *driver,
 	"id, company, environment, workspace, issue, run, status, outcome, " \
 	"policy, provider, provider_lease, fingerprint, failure, cleanup, " \
 	"metadata, token, acquired, used, expires, released"
+#define LEASE_COLUMNS_END	20	/* the column after these */
 int lease_take_row(struct store *s, struct lease *l,
     struct fields_memory *m, struct problem *p);
 

@@ -101,3 +101,10 @@ output_flush(struct output *o)
 		buf_reset(&o->lines, KEEP);
 	return 0;
 }
+
+void
+output_drop(struct output *o)
+{
+	buf_reset(&o->lines, 0);
+	o->sent = 0;
+}

@@ -31,4 +31,7 @@ size_t output_pending(const struct output *o);
 /* One write of all that waits: 0, whatever was taken of it, or -1 and errno. */
 int output_flush(struct output *o);
 
+/* What waits is for nobody: it is forgotten, and so is a want of memory. */
+void output_drop(struct output *o);
+
 #endif

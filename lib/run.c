@@ -61,15 +61,12 @@ static int
 end_left(struct run *r)
 {
 	struct exec e = { .action = "ending what was left", .tried = true };
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	int status, attempt;
 
-	words_add(r, &w, r->tools);
-	words_add(r, &w, "pc-exec");
-	words_add(r, &w, "-C");
-	words_add(r, &w, run_text(r, "%s/exec", r->root));
+	run_exec_words(r, &w);
 	words_add(r, &w, "--kill");
-	words_add(r, &w, "agent");
+	words_add(r, &w, RUN_AGENT_ID);
 	/* 1: it had ended by itself. */
 	for (attempt = 0; (status = run_words(r, &e, &w)) > 1; attempt++)
 		if (!run_may_try_again(r, status, attempt))
@@ -123,14 +120,11 @@ tell_places(struct run *r)
 static int
 start_bridge(struct run *r, struct bridge *b)
 {
-	int result;
-
 	if (r->c->api.url == NULL)
 		return 0;
 	r->bridge = b;
-	result = r->c->channel.stream ? bridge_start(b, r) :
+	return r->c->channel.stream ? bridge_start(b, r) :
 	    bridge_start_host(b, r);
-	return result;
 }
 
 static int
@@ -148,7 +142,7 @@ int
 run_clean(struct run *r)
 {
 	struct exec e = { .action = "clean up", .tried = true };
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	char *file = running_file(r);
 	int attempt, status;
 

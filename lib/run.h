@@ -34,7 +34,7 @@ struct run_options {
 
 struct run_end {
 	int status;		/* the agent's; 100, 111; 128 + signal */
-	struct buf message;	/* what failed, or empty */
+	struct buf message;	/* what failed, or empty; to free */
 	const char *phase;	/* and when: "bootstrap", ...; static text */
 };
 

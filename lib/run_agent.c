@@ -13,7 +13,6 @@
 #include "clock.h"
 #include "io.h"
 
-#define ID		"agent"
 #define LINE_MAX_BYTES	(256 * 1024)
 #define WAITING_MAX	(256 * 1024)	/* our reader is slow: read no more */
 #define PING_MS		20000
@@ -21,7 +20,6 @@
 #define LAST_MS		8000		/* for its end, after it was told */
 #define POLL_SECONDS	25
 #define POLL_SLACK_MS	60000
-#define IDLE_MS		180000		/* detached: nobody has asked */
 #define FAILURES_MAX	20		/* of polls, one after another */
 #define BACKOFF_MAX_MS	5000
 
@@ -118,112 +116,18 @@ read_exec(struct task *t, struct span bytes)
 			take_line(a, line);
 }
 
-/* --- the request ------------------------------------------------------------ */
-
-static void
-exec_words(struct run *r, struct wordlist *w)
-{
-	words_add(r, w, r->tools);
-	words_add(r, w, "pc-exec");
-	words_add(r, w, "-C");
-	words_add(r, w, run_text(r, "%s/exec", r->root));
-}
-
-/* The gateway, which runs the agent; without an API, the agent. */
-static void
-agent_words(struct run *r, struct wordlist *w)
-{
-	char *const *word;
-
-	if (r->bridge != NULL) {
-		words_add(r, w, r->tools);
-		words_add(r, w, "pc-serve");
-		words_add(r, w, "-q");
-		words_add(r, w, r->queue);
-		words_add(r, w, "--claims");
-		words_add(r, w, "-m");
-		words_add(r, w, run_text(r, "%llu",
-		    (unsigned long long)r->c->limits.body));
-		words_add(r, w, "--max-depth");
-		words_add(r, w, run_text(r, "%lld",
-		    (long long)r->c->limits.depth));
-		if (r->queue_is_scratch)
-			words_add(r, w, "--existing");
-		words_add(r, w, "--");
-	}
-	for (word = r->o->command; *word != NULL; word++)
-		words_add(r, w, *word);
-}
-
-/* PC_ASSET_ and the key, in the letters that a name may have. */
-static char *
-asset_pair(struct run *r, const struct runconfig_asset *a)
-{
-	char *pair = run_text(r, "PC_ASSET_%s=%s/%s", a->key, r->root,
-	    a->key), *p;
-
-	for (p = pair != NULL ? pair + 9 : NULL; p != NULL && *p != '=' &&
-	    *p != '\0'; p++) {
-		if (*p >= 'a' && *p <= 'z')
-			*p = (char)(*p - 'a' + 'A');
-		else if ((*p < 'A' || *p > 'Z') && (*p < '0' || *p > '9'))
-			*p = '_';
-	}
-	return pair;
-}
-
-static void
-env_words(struct run *r, struct wordlist *env)
-{
-	const struct runconfig_asset *assets = r->c->assets.v;
-	size_t i;
-
-	words_add(r, env, run_text(r, "PC_WORKSPACE=%s", r->remote));
-	words_add(r, env, run_text(r, "PC_RUNTIME_ROOT=%s", r->root));
-	for (i = 0; i < r->c->assets.n; i++)
-		words_add(r, env, asset_pair(r, &assets[i]));
-	words_add_all(r, env, &r->c->agent.env);
-}
-
-static int
-put_agent(struct run *r, struct buf *out)
-{
-	static char id[] = ID;
-	struct wordlist argv = { NULL, 0, 0 }, env = { NULL, 0, 0 };
-	struct fault f = { .kind = FAULT_NONE };
-	struct command c;
-
-	agent_words(r, &argv);
-	env_words(r, &env);
-	c = (struct command){ .argv.argv = { argv.v, argv.n },
-	    .env = { env.v, env.n }, .id = id, .lines = true,
-	    .cwd = r->c->agent.cwd != NULL ? r->c->agent.cwd :
-	    r->c->workspace.local != NULL ? r->remote : NULL,
-	    .input = r->c->agent.input, .lifeline = r->c->channel.stream,
-	    .timeout_ms = r->c->agent.timeout_ms,
-	    .grace_ms = COMMAND_GRACE_MS,
-	    .idle_ms = r->c->channel.stream ? 0 : IDLE_MS };
-	if (command_put(out, &c, &f) == 0)
-		return 0;
-	(void)run_fail(r, RUN_STATUS_NEVER, "agent: %.*s: %s",
-	    (int)f.object.len, f.object.data, f.reason != NULL ? f.reason :
-	    strerror(f.error));
-	fault_clear(&f);
-	return -1;
-}
-
 /* --- streaming -------------------------------------------------------------- */
 
 static int
 start_stream(struct agent *a)
 {
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct run *r = a->r;
 
-	exec_words(r, &w);
+	run_exec_words(r, &w);
 	task_init(&a->exec, "agent", read_exec, a);
 	if (run_put_request(r, &a->exec.to, &w) == -1 ||
-	    put_agent(r, &a->exec.to) == -1)
+	    run_put_agent(r, &a->exec.to) == -1)
 		return -1;
 	a->heard_at = clock_mono_ms();
 	a->ping_at = a->heard_at + PING_MS;
@@ -237,6 +141,9 @@ tend_stream(struct agent *a, int64_t now)
 
 	a->exec.paused = output_pending(&a->out) > WAITING_MAX ||
 	    output_pending(&a->err) > WAITING_MAX;
+	/* Who is not listened to is not silent. */
+	if (a->exec.paused)
+		a->heard_at = now;
 	if (a->exec.ended && r->o->dry) {
 		a->ended = true;
 	} else if (a->exec.ended && !a->ended) {
@@ -244,7 +151,7 @@ tend_stream(struct agent *a, int64_t now)
 		a->status = RUN_STATUS_LATER;
 		return run_fail_exec(r, "agent", a->exec.status,
 		    (struct span){ a->exec.tail, a->exec.tail_len });
-	} else if (now >= a->heard_at + SILENT_MS && !a->exec.paused) {
+	} else if (now >= a->heard_at + SILENT_MS) {
 		a->ended = true;
 		a->status = RUN_STATUS_LATER;
 		return run_fail(r, RUN_STATUS_LATER, "agent: its channel "
@@ -262,13 +169,13 @@ static int
 start_detached(struct agent *a)
 {
 	struct exec e = { .action = "agent" };
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct buf request = { 0 };
 	int result = -1;
 
-	exec_words(a->r, &w);
+	run_exec_words(a->r, &w);
 	words_add(a->r, &w, "--detach");
-	if (put_agent(a->r, &request) == 0) {
+	if (run_put_agent(a->r, &request) == 0) {
 		e.input = buf_span(&request);
 		result = run_words(a->r, &e, &w);
 	}
@@ -292,9 +199,9 @@ poll_words(struct agent *a, struct wordlist *w)
 	struct bridge *b = r->bridge;
 	char *bytes = run_text(r, "%llu", (unsigned long long)share(r));
 
-	exec_words(r, w);
+	run_exec_words(r, w);
 	words_add(r, w, "--output");
-	words_add(r, w, ID);
+	words_add(r, w, RUN_AGENT_ID);
 	words_add(r, w, "--offset");
 	words_add(r, w, run_text(r, "%llu", (unsigned long long)a->offset));
 	words_add(r, w, "--max-bytes");
@@ -332,7 +239,7 @@ static int
 start_poll(struct agent *a)
 {
 	struct fields_memory before = run_scratch(a->r);
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct task *t = &a->exec;
 	int result;
 
@@ -428,7 +335,7 @@ static int
 start_answers(struct bridge *b)
 {
 	struct fields_memory before = run_scratch(b->r);
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct run *r = b->r;
 	struct task *t = &b->answer;
 	int result;
@@ -483,7 +390,7 @@ tend_answers(struct bridge *b, int64_t now)
 static int
 tell_to_end(struct agent *a, int64_t now)
 {
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct exec e = { .action = "ending the agent", .tried = true };
 	struct run *r = a->r;
 
@@ -497,9 +404,9 @@ tell_to_end(struct agent *a, int64_t now)
 		a->exec.finish = true;
 		return 0;
 	}
-	exec_words(r, &w);
+	run_exec_words(r, &w);
 	words_add(r, &w, "--kill");
-	words_add(r, &w, ID);
+	words_add(r, &w, RUN_AGENT_ID);
 	a->reported = run_words(r, &e, &w) == 0;
 	a->ended = true;
 	a->status = 128 + r->tasks.stop;
@@ -556,10 +463,10 @@ tend(struct agent *a)
 		if (tell_to_end(a, now) == -1)
 			return -1;
 	}
-	if (a->told && now >= a->told_at + LAST_MS) {
+	if (a->told && now >= a->told_at + LAST_MS)
 		a->ended = true;
+	if (a->ended)
 		return 0;
-	}
 	return stream ? tend_stream(a, now) : tend_poll(a, now);
 }
 

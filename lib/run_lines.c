@@ -20,23 +20,11 @@ take_bytes(struct buf *bytes, struct span raw, bool base64)
 	return buf_span(bytes);
 }
 
-static char *
-take_text(struct said *s, struct span raw)
-{
-	char *text = fields_alloc(&s->memory, raw.n + 1);
-	struct buf bytes = { .data = NULL };
-
-	/* Unescaping only shortens. */
-	json_unescape(&bytes, raw);
-	if (text != NULL && bytes.len > 0)
-		memcpy(text, bytes.data, bytes.len);
-	buf_free(&bytes);
-	return text;
-}
-
 static void
 take_string(struct said *s, struct span name, struct span raw)
 {
+	size_t len;	/* of a text: what is behind a NUL is not shown */
+
 	if (json_string_is(name, "stdout"))
 		s->out = take_bytes(&s->out_bytes, raw, false);
 	else if (json_string_is(name, "stdoutBase64"))
@@ -46,9 +34,9 @@ take_string(struct said *s, struct span name, struct span raw)
 	else if (json_string_is(name, "stderrBase64"))
 		s->err = take_bytes(&s->err_bytes, raw, true);
 	else if (json_string_is(name, "error"))
-		s->error = take_text(s, raw);
+		s->error = fields_copy(&s->memory, raw, &len);
 	else if (json_string_is(name, "startedAt"))
-		s->started = take_text(s, raw);
+		s->started = fields_copy(&s->memory, raw, &len);
 }
 
 /* A string, a number, a flag, or null, by name: what pc-exec writes. */
@@ -177,10 +165,7 @@ run_remote(struct run *r, const char *action, const struct command *c,
 	/* A channel that does not stream closes its stdin at once. */
 	t.finish = !r->c->channel.stream;
 	if (command_put(&t.to, c, &f) == -1) {
-		(void)run_fail(r, RUN_STATUS_NEVER, "%s: %.*s: %s", action,
-		    (int)f.object.len, f.object.data, f.reason != NULL ?
-		    f.reason : strerror(f.error));
-		fault_clear(&f);
+		(void)run_fail_fault(r, action, &f);
 	} else if (run_start_exec(r, &t, EXEC_COMMAND, -1, -1) == 0 &&
 	    run_wait(r, action, all, 1, c->timeout_ms + 2 * c->grace_ms +
 	    10000) == 0) {

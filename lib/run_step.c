@@ -91,6 +91,19 @@ run_fail_errno(struct run *r, const char *what)
 	return run_fail(r, RUN_STATUS_LATER, "%s: %s", what, strerror(errno));
 }
 
+int
+run_fail_fault(struct run *r, const char *what, struct fault *f)
+{
+	bool named = f->object.len > 0;
+
+	(void)run_fail(r, f->kind == FAULT_SYSTEM ? RUN_STATUS_LATER :
+	    RUN_STATUS_NEVER, "%s: %.*s%s%s", what, (int)f->object.len,
+	    named ? f->object.data : "", named ? ": " : "",
+	    f->kind == FAULT_SYSTEM ? strerror(f->error) : f->reason);
+	fault_clear(f);
+	return -1;
+}
+
 void
 run_event(struct run *r, const char *step, const char *what,
     const char *format, ...)
@@ -131,13 +144,18 @@ run_is_cancelled(struct run *r)
 void
 words_add(struct run *r, struct wordlist *w, const char *word)
 {
-	char **v = w->v;
+	char **v = w->v, *copy;
 
-	if (word == NULL)
-		return;		/* noted by who made it */
+	/* Nobody writes through it: argv's type is history (POSIX exec). */
+	copy = word != NULL ? run_text(r, "%s", word) : NULL;
+	if (copy == NULL) {
+		w->failed = true;
+		return;
+	}
 	if (w->n + 1 >= w->cap) {
 		v = fields_alloc(&r->memory, (2 * w->cap + 16) * sizeof(*v));
 		if (v == NULL) {
+			w->failed = true;
 			(void)run_fail_errno(r, "memory");
 			return;
 		}
@@ -146,8 +164,7 @@ words_add(struct run *r, struct wordlist *w, const char *word)
 		w->cap = 2 * w->cap + 16;
 		w->v = v;
 	}
-	/* Nobody writes through it: argv's type is history (POSIX exec). */
-	w->v[w->n++] = run_text(r, "%s", word);
+	w->v[w->n++] = copy;
 	w->v[w->n] = NULL;
 }
 
@@ -179,14 +196,19 @@ run_put_request(struct run *r, struct buf *out, const struct wordlist *w)
 	    .grace_ms = COMMAND_GRACE_MS };
 	struct fault f = { .kind = FAULT_NONE };
 
-	if (r->end->message.len > 0 && !r->finishing)
+	if (w->failed || (r->end->message.len > 0 && !r->finishing))
 		return -1;
-	if (command_put(out, &c, &f) == 0)
-		return 0;
-	(void)run_fail(r, RUN_STATUS_NEVER, "%.*s: %s", (int)f.object.len,
-	    f.object.data, f.reason != NULL ? f.reason : strerror(f.error));
-	fault_clear(&f);
-	return -1;
+	return command_put(out, &c, &f) == 0 ? 0 :
+	    run_fail_fault(r, "request", &f);
+}
+
+void
+run_exec_words(struct run *r, struct wordlist *w)
+{
+	words_add(r, w, r->tools);
+	words_add(r, w, "pc-exec");
+	words_add(r, w, "-C");
+	words_add(r, w, run_text(r, "%s/exec", r->root));
 }
 
 /* --- starting --------------------------------------------------------------- */
@@ -286,6 +308,15 @@ pretend(struct task *t, int in, int out)
 	return 0;
 }
 
+/* As task_start does when it fails. */
+static int
+refuse(int in, int out)
+{
+	io_close(in);
+	io_close(out);
+	return -1;
+}
+
 static void
 add_program(struct run *r, struct wordlist *w, enum exec_kind kind)
 {
@@ -306,12 +337,14 @@ run_start_exec(struct run *r, struct task *t, enum exec_kind kind, int in,
     int out)
 {
 	struct task_start s = { .in = in, .out = out };
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	char **env;
 	int result;
 
 	words_add_all(r, &w, &r->c->channel.argv);
 	add_program(r, &w, kind);
+	if (w.failed)
+		return refuse(in, out);
 	r->execs++;
 	if (r->o->dry) {
 		print_dry(r, &w, buf_span(&t->to));
@@ -319,12 +352,11 @@ run_start_exec(struct run *r, struct task *t, enum exec_kind kind, int in,
 	}
 	s.argv = w.v;
 	s.env = env = make_env(&r->c->channel.env);
-	errno = ENOMEM;
-	result = env == NULL || w.v == NULL ? -1 :
+	result = env == NULL ? refuse(in, out) :
 	    task_start(&r->tasks, t, &s);
-	free(env);
 	if (result == -1)
 		(void)run_fail_errno(r, "channel");
+	free(env);
 	return result;
 }
 
@@ -337,16 +369,21 @@ run_start_local(struct run *r, struct task *t, const struct wordlist *w,
 	char **env = NULL;
 	int result;
 
+	if (w->failed)
+		return refuse(in, out);
 	if (r->o->dry) {
 		print_dry(r, w, (struct span){ "", 0 });
 		return pretend(t, in, out);
 	}
-	if (!token && (s.env = env = make_env(&none)) == NULL)
-		return run_fail_errno(r, t->name);
-	errno = ENOMEM;
-	result = w->v != NULL ? task_start(&r->tasks, t, &s) : -1;
+	if (!token && (s.env = env = make_env(&none)) == NULL) {
+		(void)run_fail_errno(r, t->name);
+		return refuse(in, out);
+	}
+	result = task_start(&r->tasks, t, &s);
+	if (result == -1)
+		(void)run_fail_errno(r, t->name);
 	free(env);
-	return result == 0 ? 0 : run_fail_errno(r, t->name);
+	return result;
 }
 
 /* --- waiting ---------------------------------------------------------------- */

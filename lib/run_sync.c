@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "running.h"
 
 #define PIECE_SHARE	2		/* of outputMax, as base64 and more */
+#define PIECE_MAX	(RUN_OUTPUT_MAX / 2)	/* the same of what we keep */
 #define REPORT_LINE_MAX	(1 << 20)
 
 /* A tree, on both sides. */
@@ -43,6 +45,8 @@ rename_state(struct run *r, const struct sync *s, const char *from,
 	char *old = state_file(r, s, from), *new = state_file(r, s, to);
 	size_t i;
 
+	if (old == NULL || new == NULL)
+		return -1;
 	if (r->o->dry)
 		return 0;
 	for (i = 0; i < 2; i++) {
@@ -149,7 +153,7 @@ find_blame(struct outcome *o, const struct task *first, bool first_is_far,
 		blame(o, first, first_is_far);
 	else if (second->status != 0 && (second->status != RUN_STATUS_LATER ||
 	    first->status == 0 || first->status == RUN_STATUS_LATER ||
-	    first->status == 128 + 13))
+	    first->status == 128 + SIGPIPE))
 		blame(o, second, !first_is_far);
 	else if (first->status != 0)
 		blame(o, first, first_is_far);
@@ -159,7 +163,7 @@ static int
 send_tree(struct run *r, const struct sync *s, enum start start, bool clean,
     struct outcome *o)
 {
-	struct wordlist pack = { NULL, 0, 0 }, unpack = { NULL, 0, 0 };
+	struct wordlist pack = { .v = NULL }, unpack = { .v = NULL };
 	struct task near, far, *const both[] = { &near, &far };
 	int reader = -1, writer, result = -1;
 
@@ -211,7 +215,7 @@ static bool
 fetch_partial(struct run *r, const struct sync *s)
 {
 	struct exec e = { .action = "snapshot", .tried = true };
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct buf out = { 0 };
 	char *file = state_file(r, s, "partial");
 	bool got = false;
@@ -279,8 +283,9 @@ sync_in(struct run *r, const struct sync *s)
 	if (rename_state(r, s, "new", "base") == -1)
 		return -1;
 	run_event(r, "sync-in", "tree", "\"tree\":%s,\"full\":%s,"
-	    "\"durationMs\":%lld", run_quoted(r, s->name), start == START_FULL ? "true" :
-	    "false", (long long)(clock_mono_ms() - began));
+	    "\"durationMs\":%lld", run_quoted(r, s->name),
+	    start == START_FULL ? "true" : "false",
+	    (long long)(clock_mono_ms() - began));
 	return 0;
 }
 
@@ -422,7 +427,7 @@ static int
 take_stream(struct run *r, const struct sync *s, struct report *m,
     struct outcome *o)
 {
-	struct wordlist pack = { NULL, 0, 0 }, merge = { NULL, 0, 0 };
+	struct wordlist pack = { .v = NULL }, merge = { .v = NULL };
 	struct task near, far, *const both[] = { &near, &far };
 	int ends[2], result = -1;
 
@@ -453,13 +458,21 @@ out:
 	return result;
 }
 
+static uint64_t
+piece_size(const struct run *r)
+{
+	uint64_t size = r->c->channel.output_max / PIECE_SHARE;
+
+	return size < PIECE_MAX ? size : PIECE_MAX;
+}
+
 /* A piece of the file at offset, decoded: its length, 0 at the end, or -1. */
 static ssize_t
 fetch_piece(struct run *r, const char *file, uint64_t offset,
     struct buf *bytes)
 {
 	struct exec e = { .action = "fetching the changes" };
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct buf text = { 0 };
 	ssize_t n = -1;
 
@@ -470,8 +483,8 @@ fetch_piece(struct run *r, const char *file, uint64_t offset,
 	words_add(r, &w, "--offset");
 	words_add(r, &w, run_text(r, "%llu", (unsigned long long)offset));
 	words_add(r, &w, "--length");
-	words_add(r, &w, run_text(r, "%llu", (unsigned long long)
-	    (r->c->channel.output_max / PIECE_SHARE)));
+	words_add(r, &w, run_text(r, "%llu",
+	    (unsigned long long)piece_size(r)));
 	words_add(r, &w, file);
 	e.out = &text;
 	if (run_words(r, &e, &w) == 0) {
@@ -525,7 +538,7 @@ static int
 take_pieces(struct run *r, const struct sync *s, struct report *m,
     struct outcome *o)
 {
-	struct wordlist pack = { NULL, 0, 0 }, merge = { NULL, 0, 0 };
+	struct wordlist pack = { .v = NULL }, merge = { .v = NULL };
 	char *file = run_text(r, "%s/transfer", r->root);
 	struct exec e = { .action = s->action, .tried = true };
 	struct task near, *const one[] = { &near };

@@ -21,23 +21,17 @@ struct probe {
 	struct fields_memory memory;
 };
 
-/* null is as if the key were not there. */
+/* null, and what has a NUL in it, is as if the key were not there. */
 static char *
 probe_text(struct probe *p, const struct json *j, size_t token)
 {
-	struct span raw = json_raw(j, token);
-	struct buf b = { 0 };
-	char *text = NULL;
+	size_t len;
+	char *text;
 
 	if (json_type_of(j, token) != JSON_STRING)
 		return NULL;
-	json_unescape(&b, raw);
-	buf_add_char(&b, '\0');
-	if (!buf_failed(&b) && strlen(b.data) + 1 == b.len &&
-	    (text = fields_alloc(&p->memory, b.len)) != NULL)
-		memcpy(text, b.data, b.len);
-	buf_free(&b);
-	return text;
+	text = fields_copy(&p->memory, json_raw(j, token), &len);
+	return text != NULL && strlen(text) == len ? text : NULL;
 }
 
 /* What pc-exec --probe has printed: 0 or -1. */
@@ -82,7 +76,7 @@ find_file(struct run *r, struct buf *b)
 	    "../lib/pc-tools/pc-tools" };
 	char *name = r->c->tools.local;
 	size_t i;
-	int fd = -1, result;
+	int fd = -1;
 
 	for (i = 0; name == NULL && i < sizeof(places) / sizeof(places[0]);
 	    i++) {
@@ -104,9 +98,8 @@ find_file(struct run *r, struct buf *b)
 		io_close(fd);
 		return NULL;
 	}
-	result = buf_failed(b) ? -1 : 0;
 	io_close(fd);
-	return result == 0 ? name : NULL;
+	return name;
 }
 
 static void
@@ -147,7 +140,7 @@ static int
 probe(struct run *r, const char *scratch, const char *sum, struct probe *p)
 {
 	struct exec e = { .action = "probe", .tried = true };
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	struct buf out = { 0 };
 	int result;
 
@@ -175,7 +168,7 @@ static int
 copy_file(struct run *r, const char *file)
 {
 	const struct texts *copy = &r->c->tools.copy;
-	struct wordlist w = { NULL, 0, 0 };
+	struct wordlist w = { .v = NULL };
 	size_t i;
 
 	for (i = 0; i < copy->n; i++) {
@@ -196,6 +189,8 @@ copy_file(struct run *r, const char *file)
 		}
 		buf_add_str(&b, word);
 		buf_add_char(&b, '\0');
+		if (buf_failed(&b))
+			(void)run_fail_errno(r, "memory");
 		words_add(r, &w, buf_failed(&b) ? NULL : b.data);
 		buf_free(&b);
 	}

@@ -101,7 +101,6 @@ static const struct field limits_fields[] = {
 	{ .key = NULL }
 };
 
-
 static const struct field deadline_fields[] = {
 	{ MEMBER("call", FIELD_DURATION, runconfig, call_ms) },
 	{ MEMBER("exec", FIELD_DURATION, runconfig, exec_ms) },
@@ -309,16 +308,6 @@ take_identity(struct identity *i, const struct runconfig *c,
 	i->url = c->api.url != NULL ? c->api.url : none;
 }
 
-static void
-put_member(struct buf *out, const char *key, const char *text)
-{
-	json_put_key(out, key);
-	if (utf8_is_valid(span_of(text)))
-		json_put_string(out, span_of(text));
-	else
-		buf_add_str(out, "null");
-}
-
 void
 runconfig_put_identity(struct buf *out, const struct runconfig *c)
 {
@@ -327,11 +316,11 @@ runconfig_put_identity(struct buf *out, const struct runconfig *c)
 
 	take_identity(&i, c, &words);
 	buf_add_char(out, '{');
-	put_member(out, "transport", i.transport);
-	put_member(out, "provider", i.provider);
-	put_member(out, "sandboxId", i.sandbox_id);
-	put_member(out, "remoteCwd", i.remote);
-	put_member(out, "apiUrl", i.url);
+	json_put_member(out, "transport", i.transport);
+	json_put_member(out, "provider", i.provider);
+	json_put_member(out, "sandboxId", i.sandbox_id);
+	json_put_member(out, "remoteCwd", i.remote);
+	json_put_member(out, "apiUrl", i.url);
 	buf_add_str(out, "}\n");
 	if (buf_failed(&words))
 		out->failed = true;

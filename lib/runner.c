@@ -1,11 +1,9 @@
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,6 +17,7 @@
 #include "process.h"
 #include "program.h"
 #include "runner.h"
+#include "spawn.h"
 
 #define CHUNK		65536		/* of output, at a time */
 #define LINE_CHUNK	8192		/* the same, when it becomes a line */
@@ -80,99 +79,23 @@ end_error(struct runner_end *e, int status, const char *object,
 
 /* --- the process ------------------------------------------------------------ */
 
-static _Noreturn void
-become(const struct program *p, pid_t parent, const int fds[static 3],
-    int tell)
-{
-	int i, error;
-
-	(void)setsid();
-	/* If we are killed, so is it; what it started is found by its mark. */
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(126);
-	process_default_signals();
-	for (i = 0; i < 3; i++)
-		if (dup2(fds[i], i) == -1)
-			break;
-	if (i == 3)
-		execve(p->file, p->argv, p->env);
-	error = errno;
-	(void)io_write_all(tell, &error, sizeof(error));
-	_exit(126);
-}
-
-/* Four pipes: its three, and one that tells what failed. */
-static int
-make_pipes(int pipes[static 4][2])
-{
-	int i;
-
-	for (i = 0; i < 4; i++)
-		pipes[i][0] = pipes[i][1] = -1;
-	for (i = 0; i < 4; i++)
-		if (pipe2(pipes[i], O_CLOEXEC) == -1)
-			return -1;
-	return 0;
-}
-
-static void
-close_pipes(int pipes[static 4][2])
-{
-	int i;
-
-	for (i = 0; i < 4; i++) {
-		io_close(pipes[i][0]);
-		io_close(pipes[i][1]);
-	}
-}
-
-/* Takes an end out of a pipe that is going to be closed. */
-static int
-keep_end(int *end)
-{
-	int fd = *end;
-
-	*end = -1;
-	return fd;
-}
-
 static int
 start(struct runner *r, const struct program *p)
 {
-	int pipes[4][2], fds[3], error, result = -1, saved;
-	pid_t self = getpid();
+	struct spawned made;
 
-	if (make_pipes(pipes) == -1)
-		goto out;
-	fds[0] = pipes[0][0];
-	fds[1] = pipes[1][1];
-	fds[2] = pipes[2][1];
-	r->pid = fork();
-	if (r->pid == -1)
-		goto out;
-	if (r->pid == 0)
-		become(p, self, fds, pipes[3][1]);
-	r->group = r->pid;
-	io_close(keep_end(&pipes[3][1]));
-	if (io_read_full(pipes[3][0], &error, sizeof(error)) ==
-	    (ssize_t)sizeof(error)) {
-		(void)waitpid(r->pid, NULL, 0);
-		r->pid = 0;
-		end_error(r->end, error == ENOENT ? 127 : 126, p->file,
-		    strerror(error));
-		result = 0;
-		goto out;
+	if (spawn_program(&made, p) == -1)
+		return -1;
+	if (made.error != 0) {
+		end_error(r->end, made.error == ENOENT ? 127 : 126, p->file,
+		    strerror(made.error));
+		return 0;
 	}
-	r->in = keep_end(&pipes[0][1]);
-	r->streams[0].from = keep_end(&pipes[1][0]);
-	r->streams[1].from = keep_end(&pipes[2][0]);
-	result = fcntl(r->in, F_SETFL, O_NONBLOCK);
-out:
-	saved = errno;
-	close_pipes(pipes);
-	errno = saved;
-	return result;
+	r->pid = r->group = made.pid;
+	r->in = made.in;
+	r->streams[0].from = made.out;
+	r->streams[1].from = made.err;
+	return 0;
 }
 
 /* 0 when it runs, or when *end says why not; -1 with errno. */
@@ -269,18 +192,11 @@ put_started(struct runner *r)
 }
 
 static void
-drop(struct output *to)
-{
-	buf_reset(&to->lines, 0);
-	to->sent = 0;
-}
-
-static void
 lose(struct runner *r, struct output *to)
 {
 	r->end->lost += output_pending(to);
 	r->half = true;
-	drop(to);
+	output_drop(to);
 }
 
 static void
@@ -293,8 +209,8 @@ flush(struct runner *r, struct output *to)
 			r->reader_gone = true;
 	}
 	if (r->reader_gone) {
-		drop(&r->out);
-		drop(&r->err);
+		output_drop(&r->out);
+		output_drop(&r->err);
 	}
 }
 
@@ -721,51 +637,4 @@ runner_run(const struct command *c, const struct runner_io *io,
 	output_close(&r.err);
 	buf_free(&r.told);
 	return result;
-}
-
-static const char *const cause_names[] = {
-	[RUNNER_CLOSED] = "closed", [RUNNER_DEADLINE] = "deadline",
-	[RUNNER_KILLED] = "killed", [RUNNER_IDLE] = "idle"
-};
-
-static void
-put_text(struct buf *out, const char *key, struct span text)
-{
-	json_put_key(out, key);
-	if (text.n == 0)
-		buf_add_str(out, "null");
-	else if (utf8_is_valid(text))
-		json_put_string(out, text);
-	else
-		buf_add_str(out, "\"(not UTF-8)\"");
-}
-
-void
-runner_put_report(struct buf *out, const struct command *c,
-    const struct runner_end *end)
-{
-	const char *cause = cause_names[end->cause];
-
-	buf_add_str(out, "{\"exit\":");
-	buf_add_int(out, end->status);
-	json_put_key(out, "signal");
-	if (end->signal != 0)
-		buf_add_int(out, end->signal);
-	else
-		buf_add_str(out, "null");
-	json_put_key(out, "timedOut");
-	buf_add_str(out, end->cause == RUNNER_DEADLINE ? "true" : "false");
-	put_text(out, "ended", span_of(cause != NULL ? cause : ""));
-	put_text(out, "error", buf_span(&end->error));
-	if (end->skipped)
-		buf_add_str(out, ",\"skipped\":true");
-	if (end->left)
-		buf_add_str(out, ",\"left\":true");
-	if (end->lost > 0) {
-		json_put_key(out, "lostBytes");
-		buf_add_int(out, (int64_t)end->lost);
-	}
-	if (c->id != NULL)
-		put_text(out, "id", span_of(c->id));
-	buf_add_str(out, "}\n");
 }

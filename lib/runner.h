@@ -19,7 +19,7 @@ struct runner_end {
 	int status;		/* exit status; 128 + n for signal n */
 	int signal;		/* n, or 0 */
 	enum runner_cause cause;
-	struct buf error;	/* why it could not be run; or empty */
+	struct buf error;	/* why it could not be run; or empty; to free */
 	uint64_t lost;		/* bytes of output that could not be stored */
 	bool skipped;		/* what `unless` names is there */
 	bool left;		/* some of it could not be ended */

@@ -50,6 +50,9 @@ __attribute__((format(printf, 3, 4)))
 int run_fail(struct run *r, int status, const char *format, ...);
 int run_fail_errno(struct run *r, const char *what);
 
+/* The same of a fault, which goes with it. */
+int run_fail_fault(struct run *r, const char *what, struct fault *f);
+
 void run_event(struct run *r, const char *step, const char *what,
     const char *format, ...) __attribute__((format(printf, 4, 5)));
 
@@ -65,8 +68,10 @@ bool run_is_cancelled(struct run *r);
 struct wordlist {
 	char **v;
 	size_t n, cap;
+	bool failed;		/* one is missing, which is noted */
 };
 
+/* A word that is NULL, as run_text gives it, is missing: nothing is run. */
 void words_add(struct run *r, struct wordlist *w, const char *word);
 void words_add_all(struct run *r, struct wordlist *w, const struct texts *t);
 /* option before each of t. */
@@ -75,6 +80,16 @@ void words_add_each(struct run *r, struct wordlist *w, const char *option,
 
 /* The request line of a program in the sandbox, from its words. */
 int run_put_request(struct run *r, struct buf *out, const struct wordlist *w);
+
+/* The words of our pc-exec there, to which options are added. */
+void run_exec_words(struct run *r, struct wordlist *w);
+
+/*
+ * Appends the request for the agent, which has an id for --output and --kill.
+ * 0, or -1 with a failure noted.
+ */
+#define RUN_AGENT_ID "agent"
+int run_put_agent(struct run *r, struct buf *out);
 
 /* What an exec runs, a fixed line: all else is in what it reads. */
 enum exec_kind {
@@ -86,12 +101,13 @@ enum exec_kind {
 
 /*
  * Starts an exec through the channel.  Without a pipe for its input (in -1),
- * what it reads first is in t->to already.
+ * what it reads first is in t->to already.  0, or -1 with a failure noted; in
+ * and out are closed here either way, as by task_start.
  */
 int run_start_exec(struct run *r, struct task *t, enum exec_kind kind, int in,
     int out);
 
-/* Starts a program on the host; only pc-forward needs to know the token. */
+/* A program on the host, likewise; only pc-forward needs the token. */
 int run_start_local(struct run *r, struct task *t, const struct wordlist *w,
     int in, int out, bool token);
 

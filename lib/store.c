@@ -48,7 +48,11 @@ store_put_name(struct buf *out, const char *where)
 	}
 	/* A password may have an @ of its own, or even a slash. */
 	host = strstr(where, "//") + 2;
-	end = host + strcspn(host, "?");
+	/* Before the first @ of libpq's a ? is the password's as well. */
+	end = host + strcspn(host, "@/");
+	if (*end != '@')
+		end = host;
+	end += strcspn(end, "?");
 	at = memrchr(host, '@', (size_t)(end - host));
 	colon = at == NULL ? NULL : memchr(host, ':', (size_t)(at - host));
 	buf_add(out, where, (size_t)((colon != NULL ? colon : host) - where));

@@ -71,8 +71,8 @@ int64_t store_number(struct store *s, int column);
 int store_has_table(struct store *s, const char *name, struct problem *p);
 
 /*
- * In a transaction: waits until nobody else is changing the tables of a
- * shared server's schema (name a fixed number), or adding to the table.
+ * In a transaction, of a shared server: waits until nobody else who asks for
+ * this is in one; and until nobody is adding to the table, a constant's name.
  */
 int store_be_alone(struct store *s, struct problem *p);
 int store_settle(struct store *s, const char *table, struct problem *p);

@@ -103,7 +103,8 @@ task_start(struct tasks *all, struct task *t, const struct task_start *s)
 
 	if (open_ends(&e, s) == -1)
 		return -1;
-	t->pid = fork();
+	/* What it is to read must be whole. */
+	t->pid = buf_failed(&t->to) ? -1 : fork();
 	if (t->pid == 0)
 		become(s, &e);
 	if (t->pid == -1) {
@@ -198,8 +199,10 @@ close_if_done(struct task *t)
 {
 	if (t->in != -1 && t->finish && task_pending(t) == 0)
 		close_end(&t->in);
-	if (t->in == -1)
-		buf_reset(&t->to, t->sent = 0);
+	if (t->in == -1) {
+		buf_reset(&t->to, 0);
+		t->sent = 0;
+	}
 }
 
 static void
@@ -348,15 +351,18 @@ flush_inputs(struct tasks *all)
 			write_input(t);
 }
 
+/* What has no reader any more would be told as an error without end. */
 static void
 flush_outputs(struct tasks *all)
 {
 	size_t i;
 
 	for (i = 0; i < 2; i++)
-		if (all->outputs[i] != NULL && !all->output_gone &&
-		    output_flush(all->outputs[i]) == -1)
+		if (all->outputs[i] != NULL &&
+		    output_flush(all->outputs[i]) == -1) {
 			all->output_gone = true;
+			output_drop(all->outputs[i]);
+		}
 }
 
 int

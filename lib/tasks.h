@@ -39,9 +39,9 @@ struct task {
 struct tasks {
 	struct task *first;
 	struct output *outputs[2];	/* also written in the loop; or NULL */
-	bool output_gone;		/* one of them takes no more */
+	bool output_gone;		/* one takes no more: dropped */
 	int signals;			/* private */
-	int stop;			/* TERM, INT or HUP has come */
+	int stop;			/* the last TERM, INT or HUP; or 0 */
 	int stops;			/* how often */
 };
 
@@ -55,14 +55,16 @@ struct task_start {
 	int in, out;		/* descriptors for it, closed here; -1: pipes */
 };
 
-/*
- * Starts t, whose first four members and `to` are set, the rest zeroed by
- * task_init.  0, or -1 with errno: then it was not started, and in and out
- * are closed all the same.
- */
-int task_start(struct tasks *all, struct task *t, const struct task_start *s);
+/* Zeroes t, but for these; `to`, finish and paused may be set then. */
 void task_init(struct task *t, const char *name,
     void (*output)(struct task *, struct span), void *arg);
+
+/*
+ * Starts t, which is part of all until it has ended or was dropped: it must
+ * stay where it is.  0, or -1 with errno: then it was not started, and in and
+ * out are closed all the same.
+ */
+int task_start(struct tasks *all, struct task *t, const struct task_start *s);
 
 /* Bytes that it has yet to read. */
 size_t task_pending(const struct task *t);

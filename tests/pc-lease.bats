@@ -251,7 +251,7 @@ transition() {
 		cat >end-sandbox <<-'END'
 			cat >"marks/$PC_LEASE_PROVIDER_ID"
 			test "$PC_LEASE_PROVIDER_ID" != 2 && exit
-			echo gone >&2
+			printf 'gone\377\n' >&2
 			exit 4
 		END
 		pc-lease env add box -c '{"cleanup":["sh","end-sandbox"]}' \
@@ -262,7 +262,7 @@ transition() {
 		done >more
 		run -7 --separate-stderr pc-lease run box --run R \
 		    --provider-lease 1 -- sh -c '. ./more; exit 7'
-		[[ $stderr == *'Failed to clean up lease'*'exit code 4: gone'* ]]
+		[[ $stderr == *'Failed to clean up lease'*'exit code 4: gone\xff'* ]]
 		[ "$(wc -l <<<"$stderr")" -eq 1 ]
 		[ "$(ls marks | tr '\n' ' ')" = "1 2 3 4 5 " ]
 		[ "$(<marks/3)" = '{"n":3}' ]
@@ -287,6 +287,7 @@ transition() {
 		END
 		run -111 --separate-stderr pc-lease --json sweep
 		[ "$(field 'errors|length')" = 1 ]
+		[[ $(field 'errors[0].error') == *'exit code 4: gone\xff' ]]
 		pc-lease env set box -c '{"cleanup":["true"]}' >/dev/null
 		pc-lease sweep >/dev/null
 		[ "$(pc-lease list --status failed --json | wc -l)" -eq 5 ]
@@ -368,6 +369,9 @@ transition() {
 		run -75 pc-lease run box -- pc-lease run box --busy-status 75 \
 		    -- true
 		run -1 pc-lease run box -- pc-lease run box -- true
+		run -75 --separate-stderr pc-lease run box -- \
+		    pc-lease --json run box --busy-status 75 -- true
+		[ "$(jq -r .code <<<"$stderr")" = environment_busy ]
 		pc-lease env add keep -c "$(config f ok)" >/dev/null
 		run -3 pc-lease run keep -- sh -c 'exit 3'
 		[ "$(pc-lease list --env keep --json | jq -r .status)" = \
@@ -633,6 +637,7 @@ fails_later() {
 	    'postgresql://u@127.0.0.1:1/d?password=secret' \
 	    'postgresql://u@127.0.0.1:1/d?%70assword=secret' \
 	    'postgresql://u:sec@ret/secret@127.0.0.1:1/d' \
+	    'postgresql://u:sec?secret@127.0.0.1:1/d' \
 	    'postgresql://u:secret@127.0.0.1:port/d'; do
 		run --separate-stderr pc-lease --store "$url" list
 		echo "$stderr"
@@ -853,4 +858,6 @@ waits_in() {
 	printf 'env list' | pc-lease batch | jq -e '.results[0].name == "box"'
 	yes x | head -c 300000 | tr '\n' x | pc-lease batch | jq -e \
 	    '.status == 100'
+	printf 'log -Xf' | pc-lease batch | jq -e \
+	    '.message == "-X: unknown option"'
 }

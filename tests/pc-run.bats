@@ -239,6 +239,7 @@ run_here() {
 	{"agent":{"env":{"A":1}}}	agent.env: a value that is not a string
 	{"agent":{"env":{"A=B":"1"}}}	agent.env: a name that is empty, or has = or NUL in it
 	{"agent":{"timeout":"ten"}}	agent.timeout: not a duration like "10s"
+	{"agent":{"timeout":5}}	agent.timeout: not a duration like "10s"
 	{"limits":{"body":"1X"}}	limits.body: not a size like "64K"
 	{"limits":{"inFlight":0}}	limits: out of range
 	{"tools":{"remote":"/a b"}}	tools.remote: not an absolute path of letters, digits and _./:@%+,-
@@ -507,6 +508,54 @@ stopped_writing() {
 	[ "$(cat count)" -ge 49000000 ]
 	cat rss
 	awk '{ if ($1 > 16000) exit 1 }' rss
+}
+
+@test "pc-run: a reader that stops for a minute is no channel that hangs" {
+	here
+	{
+		pc-run -c run.json -- sh -c 'head -c 3000000 /dev/zero' 2>err 3>&- ||
+		    echo $? >code
+	} | {
+		dd bs=1 count=1 of=/dev/null status=none
+		# Longer than a channel may be silent.
+		read -r -t 62 <> <(:) || :
+		wc -c >count
+	}
+	cat err
+	[ ! -e code ]
+	[ "$(cat count)" -eq 2999999 ]
+}
+
+@test "pc-run: an asset is found by its key, whatever letters that has" {
+	mkdir skills
+	echo skill >skills/file
+	here '"assets":[{"key":"a-b=c","local":"'"$PWD"'/skills"}]'
+	run_here sh -c 'cat "$PC_ASSET_A_B_C/file"'
+	[ "$output" = skill ]
+}
+
+@test "pc-run: changes come back in pieces of what is kept of an exec, however much a channel returns" {
+	mkdir W
+	here '"workspace":{"local":"W","remote":"'"$PWD/there"'"}'
+	jq --arg channel "$BATS_TEST_DIRNAME/batch-channel.py" '
+	    .channel = {"argv": [$channel, "--delay", "0", "--cap", "33554432"],
+	    "stream": false, "text": true, "outputMax": "32M"}' run.json >r &&
+	    mv r run.json
+	run_here sh -c 'head -c 9000000 /dev/urandom >new'
+	[ "$status" -eq 0 ]
+	cmp W/new there/new
+}
+
+@test "pc-run: a reader that goes away ends the agent, whose end is still told" {
+	here
+	{
+		pc-run -c run.json --events events -- \
+		    sh -c 'trap "" TERM; head -c 3000000 /dev/zero; sleep 60' 2>err 3>&- ||
+		    echo $? >code
+	} | dd bs=1 count=1 of=/dev/null status=none
+	[ "$(cat code)" -eq 111 ]
+	[ "$(cat err)" = "pc-run: stdout: its reader has gone" ]
+	[ "$(event agent ended | jq .signal)" -eq 9 ]
 }
 
 @test "pc-run: into a chroot with nothing in it; our file is put there by a command" {
