@@ -75,13 +75,29 @@ tarsync_unpack(struct tarsync *t)
 
 /* --- merge --- */
 
-/* What a merge keeps outside the tree, and the locks on it. */
-struct state {
+/*
+ * What a merge keeps outside the tree, and the locks on it.  They are given
+ * back at exit, whatever leads there: a folder that was left would be in the
+ * way until somebody finds its holder dead.
+ */
+static struct state {
 	int dir, lock;
 	struct lockdir peer;
 	bool peer_held;
 	char *peer_path;
-};
+} state = { .dir = -1, .lock = -1,
+    .peer = { .fd = -1, .parent = -1, .folder = -1 } };
+
+static void
+release_locks(void)
+{
+	if (state.peer_held)
+		lockdir_release(&state.peer);
+	lockdir_close(&state.peer);
+	io_close(state.lock);
+	io_close(state.dir);
+	free(state.peer_path);
+}
 
 /* $XDG_STATE_HOME/pc-tools/merge/<device>-<inode>, 0700. */
 static int
@@ -126,14 +142,20 @@ time_out(const char *lock)
 
 /* One merge at a time: ours by the kernel's lock, peers by their folder. */
 static void
-take_locks(struct state *s, const struct tarsync *t, int root)
+take_locks(const struct tarsync *t, int root)
 {
+	struct state *s = &state;
 	char *real = realpath(t->directory, NULL);
 	int64_t deadline = tarsync_deadline(t);
 
-	if (real == NULL || asprintf(&s->peer_path, "%s" PEER_LOCK,
-	    real) == -1)
+	if (real == NULL)
 		cli_fail_errno(t->directory);
+	if (atexit(release_locks) != 0)
+		cli_fail_memory(EXIT_LATER);
+	if (asprintf(&s->peer_path, "%s" PEER_LOCK, real) == -1) {
+		s->peer_path = NULL;
+		cli_fail_memory(EXIT_LATER);
+	}
 	free(real);
 	s->dir = open_state(root);
 	switch (lock_acquire(s->dir, "lock", LOCK_EXCLUSIVE, deadline,
@@ -159,17 +181,6 @@ take_locks(struct state *s, const struct tarsync *t, int root)
 			cli_fail_errno(s->peer_path);
 		break;
 	}
-}
-
-static void
-release_locks(struct state *s)
-{
-	if (s->peer_held)
-		lockdir_release(&s->peer);
-	lockdir_close(&s->peer);
-	io_close(s->lock);
-	io_close(s->dir);
-	free(s->peer_path);
 }
 
 /* --- the report --- */
@@ -292,7 +303,6 @@ tarsync_merge(struct tarsync *t)
 	struct statcache_writer stats = { .fd = -1 };
 	struct outfile out = { .path = NULL }, cache = { .path = NULL };
 	char *cache_path = NULL;
-	struct state s = { .dir = -1, .lock = -1 };
 	struct totals n = { .applied = 0 };
 	struct merge m = { .limits = t->limits, .policy = t->policy,
 	    .links_inside = t->links != TARSYNC_LINKS_ANY,
@@ -309,8 +319,8 @@ tarsync_merge(struct tarsync *t)
 	m.baseline = tarsync_manifest(t->before);
 	(void)tarsync_scope(t, m.baseline);
 	m.cache = tarsync_cache(t->before, CACHE_SUFFIX);
-	take_locks(&s, t, m.root);
-	m.state = s.dir;
+	take_locks(t, m.root);
+	m.state = state.dir;
 	m.source = open_archive(t);
 	m.meter = start_progress(t, "Merging");
 	if (t->manifest != NULL) {
@@ -329,10 +339,8 @@ tarsync_merge(struct tarsync *t)
 	if (got >= 0 && t->manifest != NULL &&
 	    (manifest_end(&source, id) == -1 || statcache_end(&stats) == -1))
 		got = fault_system(&f, span_of(t->manifest));
-	if (got == -1) {
-		release_locks(&s);
+	if (got == -1)
 		tarsync_fail(&f);
-	}
 	report_totals(&n);
 	if (got == 0) {
 		outfile_commit(&cache);
@@ -343,7 +351,6 @@ tarsync_merge(struct tarsync *t)
 	manifest_writer_free(&source);
 	statcache_writer_free(&stats);
 	free(cache_path);
-	release_locks(&s);
 	source_free(m.source);
 	statcache_free(m.cache);
 	manifest_free(m.baseline);
@@ -358,16 +365,14 @@ int
 tarsync_recover(struct tarsync *t)
 {
 	struct fault f = { .kind = FAULT_NONE };
-	struct state s = { .dir = -1, .lock = -1 };
 	int root = tarsync_root(t, t->directory, false), got;
 
-	take_locks(&s, t, root);
-	got = merge_recover(root, s.dir, tarsync_deadline(t), &f);
+	take_locks(t, root);
+	got = merge_recover(root, state.dir, tarsync_deadline(t), &f);
 	if (got != -1)
 		got = unpack_recover_left(root, tarsync_deadline(t), &f);
 	if (got != -1)
 		got = mirror_recover(root, tarsync_deadline(t), &f);
-	release_locks(&s);
 	if (got == -1)
 		tarsync_fail(&f);
 	io_close(root);

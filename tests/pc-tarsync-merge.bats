@@ -258,8 +258,20 @@ conflict_dir() {
 	pc-tarsync pack -C R --since R/.paperclip-runtime/manifest >back.tar
 	run -111 bash -c 'pc-tarsync merge --baseline m -C W <back.tar >/dev/full'
 	[ ! -e W/.paperclip-runtime/merging ]
+	[ ! -e W.paperclip-restore.lock ]
 	pc-tarsync recover -C W
 	[ "$(cat W/f)" = 2 ]
+}
+
+@test "merge: an error of any kind leaves no lock for peers to find dead" {
+	mkdir W && printf 1 >W/f
+	in_
+	printf 2 >R/f
+	run -111 back --source-manifest no/such/folder
+	[ ! -e W.paperclip-restore.lock ]
+	run -100 back --source-manifest R
+	[ ! -e W.paperclip-restore.lock ]
+	[ "$(cat W/f)" = 1 ]
 }
 
 @test "merge: names of any bytes, and text that needs escapes, in the report" {
