@@ -22,7 +22,7 @@ open_tree(const struct tarsync *t, const char *path)
 	int root = tarsync_root(t, path, false);
 
 	if (unpack_recover_left(root, tarsync_deadline(t), &f) == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	return root;
 }
 
@@ -64,13 +64,8 @@ record_end(struct recording *r)
 	char id[MANIFEST_ID_SIZE];
 
 	if (manifest_end(&r->writer, id) == -1 ||
-	    statcache_end(&r->stats) == -1) {
-		int error = errno;
-
-		outfile_abandon_all();
-		errno = error;
+	    statcache_end(&r->stats) == -1)
 		cli_fail_errno(r->manifest.path);
-	}
 	outfile_commit(&r->cache);
 	outfile_commit(&r->manifest);
 	manifest_writer_free(&r->writer);
@@ -91,7 +86,7 @@ start_progress(struct tarsync *t, struct pack *p)
 	}
 	if (progress_wanted(t->progress.plain) && t->progress.total == 0 &&
 	    pack_measure(p, &t->progress.total, &f) == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	p->meter = progress_start(&t->progress);
 }
 
@@ -126,7 +121,7 @@ tarsync_pack(struct tarsync *t)
 	got = pack_tree(&p, &f);
 	progress_end(&t->progress, got == 0);
 	if (got == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	if (t->manifest != NULL)
 		record_end(&record);
 	outfile_commit(&out);
@@ -140,55 +135,54 @@ tarsync_pack(struct tarsync *t)
 
 /* --- snapshot --- */
 
-static int
-take_partial(struct tarsync *t, int root, struct manifest_writer *m,
-    struct fault *f)
+static void
+take_partial(struct tarsync *t, int root, struct manifest_writer *m)
 {
-	return unpack_partial(root, tarsync_deadline(t), m, f);
+	struct fault f = { .kind = FAULT_NONE };
+
+	if (unpack_partial(root, tarsync_deadline(t), m, &f) == -1)
+		cli_fail_fault(&f);
 }
 
-static int
-take_whole(struct tarsync *t, int root, struct manifest_writer *m,
-    struct fault *f)
+static void
+take_whole(struct tarsync *t, int root, struct manifest_writer *m)
 {
+	struct fault f = { .kind = FAULT_NONE };
 	struct statcache_writer stats = { .fd = -1 };
 	struct outfile file = { .path = NULL };
 	struct statcache *old = NULL;
-	int got;
 
 	if (t->cache != NULL) {
 		old = tarsync_cache(t->cache, "");
 		outfile_open(&file, t->cache, t->umask);
 		stats.fd = file.fd;
 	}
-	got = tree_snapshot(root, &t->scope, old, m,
-	    t->cache != NULL ? &stats : NULL, tarsync_notices(t), f);
-	if (got == 0 && t->cache != NULL && statcache_end(&stats) == -1)
-		got = fault_system(f, span_of(t->cache));
-	if (got == 0)
-		outfile_commit(&file);
+	if (tree_snapshot(root, &t->scope, old, m,
+	    t->cache != NULL ? &stats : NULL, tarsync_notices(t), &f) == -1)
+		cli_fail_fault(&f);
+	if (t->cache != NULL && statcache_end(&stats) == -1)
+		cli_fail_errno(t->cache);
+	outfile_commit(&file);
 	statcache_writer_free(&stats);
 	statcache_free(old);
-	return got;
 }
 
 int
 tarsync_snapshot(struct tarsync *t)
 {
-	struct fault f = { .kind = FAULT_NONE };
 	struct outfile out = { .path = NULL };
 	struct manifest_writer m = { .fd = -1 };
 	char id[MANIFEST_ID_SIZE];
-	int root = open_tree(t, t->directory), got;
+	int root = open_tree(t, t->directory);
 
 	m.fd = open_output(&out, t);
-	got = t->partial ? take_partial(t, root, &m, &f) :
-	    take_whole(t, root, &m, &f);
-	if (got == 0 && manifest_end(&m, id) == -1)
-		got = fault_system(&f, span_of(t->output != NULL ?
-		    t->output : "standard output"));
-	if (got == -1)
-		tarsync_fail(&f);
+	if (t->partial)
+		take_partial(t, root, &m);
+	else
+		take_whole(t, root, &m);
+	if (manifest_end(&m, id) == -1)
+		cli_fail_errno(t->output != NULL ? t->output :
+		    "standard output");
 	outfile_commit(&out);
 	manifest_writer_free(&m);
 	scope_free(&t->scope);
@@ -245,7 +239,7 @@ diff_manifests(const char *one, const char *other)
 		if (!failed)
 			y = manifest_peek(b, &f, &failed);
 		if (failed)
-			tarsync_fail(&f);
+			cli_fail_fault(&f);
 		if (x == NULL && y == NULL)
 			break;
 		order = x == NULL ? 1 : y == NULL ? -1 :
@@ -283,14 +277,14 @@ diff_tree(struct tarsync *t, const char *path, const char *folder)
 	c = compare_open(root, none, tarsync_scope(t, m), m, cache,
 	    tarsync_notices(t), &f);
 	if (c == NULL)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	while ((got = compare_next(c, &item, &f)) == 1)
 		if (item.change != CHANGE_NONE) {
 			print_change(item.path, item.change);
 			any = true;
 		}
 	if (got == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	compare_free(c);
 	statcache_free(cache);
 	manifest_free(m);

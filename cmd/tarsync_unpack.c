@@ -66,7 +66,7 @@ tarsync_unpack(struct tarsync *t)
 	got = unpack_tree(&u, &f);
 	progress_end(&t->progress, got == 0);
 	if (got == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	source_free(u.source);
 	scope_free(&t->scope);
 	io_close(u.root);
@@ -340,7 +340,7 @@ tarsync_merge(struct tarsync *t)
 	    (manifest_end(&source, id) == -1 || statcache_end(&stats) == -1))
 		got = fault_system(&f, span_of(t->manifest));
 	if (got == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	report_totals(&n);
 	if (got == 0) {
 		outfile_commit(&cache);
@@ -374,7 +374,7 @@ tarsync_recover(struct tarsync *t)
 	if (got != -1)
 		got = mirror_recover(root, tarsync_deadline(t), &f);
 	if (got == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	io_close(root);
 	return EXIT_YES;
 }
@@ -437,7 +437,7 @@ tarsync_mirror(struct tarsync *t)
 	check_apart(t, m.to, m.from);
 	check_apart(t, m.from, m.to);
 	if (mirror_tree(&m, &f) == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	scope_free(&t->scope);
 	io_close(m.from);
 	io_close(m.to);

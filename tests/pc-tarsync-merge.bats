@@ -274,6 +274,19 @@ conflict_dir() {
 	[ "$(cat W/f)" = 1 ]
 }
 
+@test "merge: nor half a file where files need a name" {
+	mkdir W && printf 1 >W/f
+	in_
+	printf 2 >R/f
+	pc-tarsync pack -C R --since R/.paperclip-runtime/manifest >back.tar
+	strace -qq -o log -e 'trace=?access,?faccessat,?faccessat2' \
+	    -e 'inject=?access,?faccessat,?faccessat2:error=ENOENT' \
+	    pc-tarsync merge --baseline m -C W --source-manifest M1 \
+	    <back.tar >/dev/full 2>err || [ $? = 111 ]
+	[ "$(<err)" = "pc-tarsync: stdout: No space left on device" ]
+	[ -z "$(find . -maxdepth 1 -name '.pc-put.*' -o -name 'M1*')" ]
+}
+
 @test "merge: names of any bytes, and text that needs escapes, in the report" {
 	mkdir W && printf 1 >W/f
 	in_
