@@ -7,11 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "apply.h"
 #include "cli.h"
 #include "io.h"
 #include "json.h"
-#include "lockdir.h"
 #include "lock.h"
+#include "lockdir.h"
 #include "mirror.h"
 #include "tarsync.h"
 #include "unpack.h"
@@ -223,10 +224,12 @@ put_saved(struct buf *line, struct span run, struct span path)
 {
 	struct buf name = { .data = NULL };
 
-	buf_add_str(&name, SCOPE_RUNTIME "/conflicts/");
+	buf_add_str(&name, SCOPE_RUNTIME "/" CONFLICTS "/");
 	buf_add_span(&name, run);
 	buf_add_char(&name, '/');
 	buf_add_span(&name, path);
+	if (buf_failed(&name))
+		cli_fail_memory(EXIT_LATER);
 	manifest_put_path(line, "saved", buf_span(&name));
 	buf_free(&name);
 }

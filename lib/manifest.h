@@ -39,6 +39,19 @@ void manifest_put_path(struct buf *out, const char *key, struct span bytes);
 
 /* --- reading --- */
 
+/*
+ * What makes entries a manifest: they come in the order of a walk, each after
+ * its folder.  Zeroed is before the first.
+ */
+struct manifest_order {
+	struct buf last;	/* path of the last one, whose folders all came */
+	size_t folder;		/* bytes of it that are a folder's path */
+};
+
+/* Whether e may be next; it is the last then.  1, 0 with why, -1: ENOMEM. */
+int manifest_follows(struct manifest_order *o, const struct entry *e,
+    const char **why);
+
 /* Paths of a file, each ended by NUL, from its beginning. */
 struct path_list;
 
@@ -85,7 +98,10 @@ void manifest_next(struct manifest *m);
 /* The line, newline included, of the entry that is peeked at. */
 struct span manifest_line(const struct manifest *m);
 
-/* Another reader of the same file, from the entry that this one peeks at. */
+/*
+ * Another reader of the same file, from the entry that this one peeks at; each
+ * is freed.  NULL with errno ENOMEM.
+ */
 struct manifest *manifest_fork(const struct manifest *m);
 
 /* From the first entry again. */

@@ -74,12 +74,7 @@ gone(struct patching *k, struct span path)
 {
 	if (k->gone.len > 0 && path_is_below(path, buf_span(&k->gone)))
 		return 0;	/* what is above covers it */
-	buf_reset(&k->gone, ENTRY_PATH_MAX);
-	buf_add_span(&k->gone, path);
-	if (!buf_failed(&k->gone))
-		return 0;
-	errno = ENOMEM;
-	return fault_system(k->f, path);
+	return buf_set(&k->gone, path) == -1 ? fault_system(k->f, path) : 0;
 }
 
 static int

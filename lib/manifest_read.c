@@ -32,8 +32,7 @@ struct manifest {
 	bool have;		/* entry is the next */
 	struct entry entry;
 	struct buf arena;	/* what entry's spans point into */
-	struct buf last;	/* path before; all of its folders are known */
-	size_t last_folder;	/* bytes of last that are a folder's path */
+	struct manifest_order order;
 	struct json json;
 };
 
@@ -151,18 +150,16 @@ take_patterns(const struct json *j, size_t t, struct scope *s,
 {
 	struct buf text = { .data = NULL };
 	size_t i, n, at;
-	int result = 0;
+	int got, result = 0;
 
 	if (json_type_of(j, t) != JSON_ARRAY)
 		return -1;
 	n = json_size(j, t);
 	for (i = 0, at = t + 1; i < n && result == 0; i++) {
-		if (take_pattern(j, at, &text) == -1 || buf_failed(&text) ||
-		    add(s, buf_span(&text)) == -1) {
+		got = take_pattern(j, at, &text);
+		if (buf_failed(&text) || got == -1 ||
+		    add(s, buf_span(&text)) == -1)
 			result = -1;
-			if (buf_failed(&text))
-				errno = ENOMEM;
-		}
 		at = json_skip(j, at);
 	}
 	buf_free(&text);
@@ -281,7 +278,7 @@ manifest_free(struct manifest *m)
 	}
 	free(m->window);
 	buf_free(&m->arena);
-	buf_free(&m->last);
+	buf_free(&m->order.last);
 	json_free(&m->json);
 	free(m);
 	errno = saved;
@@ -454,28 +451,39 @@ parse_entry(struct json *j, struct span line, struct entry *e,
 	    BENEATH_DEPTH_MAX) == PATH_OK ? 0 : -1;
 }
 
-/* In order, and in a folder that was there before; then it is the last. */
-static const char *
-accept(struct manifest *m)
+int
+manifest_follows(struct manifest_order *o, const struct entry *e,
+    const char **why)
 {
-	struct span path = m->entry.path, parent = path_parent(path);
-	struct span last = buf_span(&m->last);
+	struct span last = buf_span(&o->last), parent = path_parent(e->path);
 
-	if (last.n > 0 && path_compare(last, path) >= 0)
-		return "entries are not in order";
+	if (last.n > 0 && path_compare(last, e->path) >= 0) {
+		*why = "entries are not in order";
+		return 0;
+	}
 	/*
 	 * In order, the parent is the last folder or one on the way to it;
 	 * of those, every one was seen.
 	 */
-	last.n = m->last_folder;
-	if (parent.n > 0 && !path_is_below(last, parent))
-		return "an entry whose folder is missing";
-	if (!scope_has_all(&m->shared->scope, path))
-		return "an entry outside the tree";
-	m->last_folder = m->entry.type == ENTRY_DIR ? path.n : parent.n;
-	buf_reset(&m->last, ENTRY_PATH_MAX);
-	buf_add_span(&m->last, path);
-	return buf_failed(&m->last) ? "memory" : NULL;
+	last.n = o->folder;
+	if (parent.n > 0 && !path_is_below(last, parent)) {
+		*why = "an entry whose folder is missing";
+		return 0;
+	}
+	o->folder = e->type == ENTRY_DIR ? e->path.n : parent.n;
+	return buf_set(&o->last, e->path) == -1 ? -1 : 1;
+}
+
+/* NULL, or what is wrong with the entry where it stands (errno ENOMEM). */
+static const char *
+accept(struct manifest *m)
+{
+	const char *why = "memory";
+
+	if (manifest_follows(&m->order, &m->entry, &why) != 1)
+		return why;
+	return scope_has_all(&m->shared->scope, m->entry.path) ? NULL :
+	    "an entry outside the tree";
 }
 
 const struct entry *
@@ -504,9 +512,7 @@ manifest_peek(struct manifest *m, struct fault *f, bool *failed)
 	else
 		fault = accept(m);
 	if (fault != NULL) {
-		if (buf_failed(&m->arena) || buf_failed(&m->last))
-			errno = ENOMEM;
-		if (errno == ENOMEM)
+		if (buf_failed(&m->arena) || errno == ENOMEM)
 			fault_system(f, span_of(m->shared->name));
 		else
 			bad(m, f, fault);
@@ -541,12 +547,10 @@ manifest_fork(const struct manifest *m)
 	fork->at = m->at;
 	fork->line_len = m->line_len;
 	fork->window_at = m->window_at;
-	fork->last_folder = m->last_folder;
-	buf_add_span(&fork->last, buf_span(&m->last));
-	buf_add_span(&fork->arena, buf_span(&m->arena));
-	if (buf_failed(&fork->last) || buf_failed(&fork->arena)) {
+	fork->order.folder = m->order.folder;
+	if (buf_set(&fork->order.last, buf_span(&m->order.last)) == -1 ||
+	    buf_set(&fork->arena, buf_span(&m->arena)) == -1) {
 		manifest_free(fork);
-		errno = ENOMEM;
 		return NULL;
 	}
 	fork->have = m->have;
@@ -566,6 +570,6 @@ manifest_rewind(struct manifest *m)
 	m->len = m->at = 0;
 	m->window_at = m->shared->first;
 	m->have = false;
-	m->last_folder = 0;
-	buf_reset(&m->last, ENTRY_PATH_MAX);
+	m->order.folder = 0;
+	buf_reset(&m->order.last, ENTRY_PATH_MAX);
 }

@@ -144,12 +144,7 @@ seen_of(const struct target *t)
 static int
 keep_path(struct merge_plan *p, struct buf *kept, struct span path)
 {
-	buf_reset(kept, ENTRY_PATH_MAX);
-	buf_add_span(kept, path);
-	if (!buf_failed(kept))
-		return 0;
-	errno = ENOMEM;
-	return fault_system(p->f, path);
+	return buf_set(kept, path) == -1 ? fault_system(p->f, path) : 0;
 }
 
 static int
@@ -606,9 +601,9 @@ merge_plan_all(struct merge_plan *p)
 			got = merge_decide(p, path, before, source);
 			next(p, source);
 		} else {
-			buf_reset(&unit, ENTRY_PATH_MAX);
-			buf_add_span(&unit, top);
-			got = merge_repository(p, buf_span(&unit));
+			got = keep_path(p, &unit, top);
+			if (got == 0)
+				got = merge_repository(p, buf_span(&unit));
 		}
 		if (got == -1)
 			break;

@@ -104,8 +104,7 @@ send_run(struct packing *k, int fd, uint64_t offset, uint64_t len,
 	ssize_t n;
 
 	while (len > 0) {
-		want = len < RUN_MAX ? (size_t)len :
-		    RUN_MAX;
+		want = len < RUN_MAX ? (size_t)len : RUN_MAX;
 		if ((room = tar_write_reserve(k->tar, &want)) == NULL)
 			return sink_fault(k);
 		do
@@ -287,7 +286,8 @@ send_head(struct packing *k)
 	buf_add_str(&b, "{\"archive\":1,\"since\":\"");
 	buf_add_str(&b, id);
 	buf_add_str(&b, "\"}\n");
-	got = send_note(k, DELTA_HEAD, buf_span(&b));
+	got = buf_failed(&b) ? sink_fault(k) :
+	    send_note(k, DELTA_HEAD, buf_span(&b));
 	buf_free(&b);
 	/* The receiver can look at its own tree while we look at ours. */
 	if (got == 0 && sink_flush(k->p->sink) == -1)
@@ -298,10 +298,8 @@ send_head(struct packing *k)
 static int
 flush_deleted(struct packing *k)
 {
-	if (buf_failed(&k->deleted)) {
-		errno = ENOMEM;
-		return fault_system(k->f, span_of("archive"));
-	}
+	if (buf_failed(&k->deleted))
+		return sink_fault(k);
 	if (k->deleted.len > 0 &&
 	    send_note(k, DELTA_DELETED, buf_span(&k->deleted)) == -1)
 		return -1;
@@ -336,12 +334,8 @@ leave_parents(struct packing *k, struct span path)
 static int
 enter_parent(struct packing *k, const struct entry *e, bool sent)
 {
-	buf_reset(&k->way, ENTRY_PATH_MAX);
-	buf_add_span(&k->way, e->path);
-	if (buf_failed(&k->way)) {
-		errno = ENOMEM;
+	if (buf_set(&k->way, e->path) == -1)
 		return fault_system(k->f, e->path);
-	}
 	k->parents[k->nparents++] = (struct parent){ .len = e->path.n,
 	    .mode = e->mode, .sent = sent };
 	return 0;
@@ -398,11 +392,9 @@ look_at_repository(struct packing *k, const struct compare_item *item)
 	c = compare_open(fd, item->path, k->p->scope, m, cache, NULL, k->f);
 	if (c == NULL || (got = compare_any(c, k->f)) == -1)
 		goto out;
-	if (got == 1 || item->change != CHANGE_NONE) {
-		buf_reset(&k->repository, ENTRY_PATH_MAX);
-		buf_add_span(&k->repository, item->path);
-	}
-	got = 0;
+	got = (got == 1 || item->change != CHANGE_NONE) &&
+	    buf_set(&k->repository, item->path) == -1 ?
+	    fault_system(k->f, item->path) : 0;
 out:
 	compare_free(c);
 	manifest_free(m);

@@ -77,7 +77,8 @@ is_whole(int fd, off_t *end)
 		return false;
 	*end = st.st_size - SHA256_SIZE;
 	if (io_pread_full(fd, want, sizeof(want), *end) !=
-	    (ssize_t)sizeof(want) || io_pread_full(fd, block, MAGIC_SIZE, 0) != (ssize_t)MAGIC_SIZE ||
+	    (ssize_t)sizeof(want) ||
+	    io_pread_full(fd, block, MAGIC_SIZE, 0) != (ssize_t)MAGIC_SIZE ||
 	    memcmp(block, MAGIC, MAGIC_SIZE) != 0)
 		return false;
 	sha256_init(&sum);
@@ -244,10 +245,8 @@ statcache_find(struct statcache *c, struct span path, const struct stat *st,
 static int
 flush(struct statcache_writer *w)
 {
-	if (buf_failed(&w->out)) {
-		errno = ENOMEM;
+	if (buf_failed(&w->out))
 		return -1;
-	}
 	sha256_add(&w->sum, w->out.data, w->out.len);
 	if (io_write_all(w->fd, w->out.data, w->out.len) == -1)
 		return -1;

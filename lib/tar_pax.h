@@ -33,8 +33,9 @@ struct tar_run {
 };
 
 /*
- * All records of an extended header; of a global one only what does not name
- * a member is taken.  NULL, or why it is bad.
+ * All records of an extended header (POSIX.1-2008, pax Extended Header); of a
+ * global one only what does not name a member is taken.  Later records hold.
+ * NULL, or why it is bad; without memory for it, p->map has failed.
  */
 const char *tar_pax_parse(struct tar_pax *p, struct span text, bool global,
     size_t runs_max);

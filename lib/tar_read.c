@@ -169,10 +169,8 @@ read_text(struct tar_reader *r, uint64_t size, struct buf *b)
 		left -= take;
 	}
 	buf_add_char(b, '\0');
-	if (buf_failed(b)) {
-		errno = ENOMEM;
+	if (buf_failed(b))
 		return TAR_FAILED;
-	}
 	b->len--;
 	return skip(r, -size & (BLOCK - 1));
 }
@@ -305,7 +303,9 @@ read_records(struct tar_reader *r, uint64_t size, bool global)
 		r->mtime_default = ignored.mtime_ns;
 	}
 	tar_pax_free(&ignored);
-	return why != NULL ? bad(r, why) : TAR_MEMBER;
+	if (why != NULL)
+		return bad(r, why);
+	return buf_failed(&r->pax.map) ? TAR_FAILED : TAR_MEMBER;
 }
 
 static enum tar_result
@@ -477,11 +477,7 @@ add_old_runs(struct tar_reader *r, const char *p, size_t count, bool *done)
 		run = (struct tar_run){ (uint64_t)offset, (uint64_t)len };
 		buf_add(&r->map, &run, sizeof(run));
 	}
-	if (buf_failed(&r->map)) {
-		errno = ENOMEM;
-		return TAR_FAILED;
-	}
-	return TAR_MEMBER;
+	return buf_failed(&r->map) ? TAR_FAILED : TAR_MEMBER;
 }
 
 static enum tar_result
@@ -560,10 +556,8 @@ read_new_map(struct tar_reader *r)
 	}
 	if (got != TAR_MEMBER)
 		return got;
-	if (buf_failed(&r->map)) {
-		errno = ENOMEM;
+	if (buf_failed(&r->map))
 		return TAR_FAILED;
-	}
 	rest = -stored & (BLOCK - 1);
 	if (rest > r->left)
 		return bad(r, "a sparse map that is none");
@@ -593,6 +587,8 @@ read_map(struct tar_reader *r, struct tar_member *m)
 	} else {
 		return TAR_MEMBER;
 	}
+	if (got == TAR_MEMBER && buf_failed(&r->map))
+		return TAR_FAILED;
 	m->sparse = true;
 	return got == TAR_MEMBER ? check_map(r, m->size) : got;
 }
@@ -608,10 +604,8 @@ take_member(struct tar_reader *r, struct tar_member *m, uint64_t size)
 
 	*m = (struct tar_member){ .flag = r->tar.th_buf.typeflag };
 	set_target(r);
-	if (buf_failed(&r->name) || buf_failed(&r->target)) {
-		errno = ENOMEM;
+	if (buf_failed(&r->name) || buf_failed(&r->target))
 		return TAR_FAILED;
-	}
 	if (r->name.len == 0)
 		return bad(r, "an empty name");
 	m->name = trim(buf_span(&r->name), &slash);

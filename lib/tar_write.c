@@ -233,12 +233,10 @@ write_pax(struct tar_writer *w, struct span path)
 	char name[NAME_FIELD] = "PaxHeaders/";
 	size_t n = strlen(name), i;
 
+	if (buf_failed(&w->pax))
+		return -1;
 	if (w->pax.len == 0)
 		return 0;
-	if (buf_failed(&w->pax)) {
-		errno = ENOMEM;
-		return -1;
-	}
 	for (i = 0; i < last.n && n < sizeof(name) - 1; i++)
 		name[n++] = (unsigned char)last.p[i] >= 0x20 &&
 		    (unsigned char)last.p[i] < 0x7f ? last.p[i] : '_';
@@ -331,11 +329,7 @@ make_map(struct tar_writer *w, uint64_t size, const struct tar_extent *x,
 	}
 	while (w->map.len % T_BLOCKSIZE != 0 && !buf_failed(&w->map))
 		buf_add_char(&w->map, '\0');
-	if (buf_failed(&w->map)) {
-		errno = ENOMEM;
-		return -1;
-	}
-	return 0;
+	return buf_failed(&w->map) ? -1 : 0;
 }
 
 int

@@ -427,3 +427,66 @@ attack() {
 	git -C W fsck --full --strict
 	[ "$(git -C W log --format=%s)" = one ]
 }
+
+# --- without memory -----------------------------------------------------------
+
+# without INPUT COMMAND... - with every single allocation failing, and as it is
+# at last; each time after `fresh`, and before `check STATUS`.
+without() {
+	local in=$1 at status last=
+	shift
+	for ((at = 0; at < 2000; at++)); do
+		fresh
+		status=0
+		NOMEMORY_AT=$at LD_PRELOAD=$PWD/nomemory.so "$@" <"$in" >out 2>err || status=$?
+		echo "allocation $at: $status $(<err)"
+		[ "$status" -eq 0 ] || [ "$status" -eq 111 ]
+		check "$status"
+		# Some can be done without, but not twenty in a row.
+		last=${last}$status-
+		[[ $last != *0-0-0-0-0-0-0-0-0-0-0-0-0-0-0-0-0-0-0-0- ]] || break
+	done
+	[ "$at" -gt 25 ] && [ "$at" -lt 2000 ]
+}
+
+@test "pc-tarsync: without memory at any point: as always, or 111" {
+	[[ $(command -v pc-tarsync) != */san/* ]] || skip "has an allocator of its own"
+	cc -shared -fPIC -O1 -o nomemory.so "$BATS_TEST_DIRNAME/nomemory.c"
+	git init -q --template= -b main W/git
+	printf one >W/a && mkdir W/d && printf one >W/d/f
+	git -C W/git commit -q --allow-empty -m one
+	in_
+	cp -a R R0
+	ln -s a "R/$(printf 'l\377')" && printf two >R/a && rm R/d/f
+	git -C R/git commit -q --allow-empty -m two
+	printf one >W/git/.git/description
+	pc-tarsync pack -C R --since R/.paperclip-runtime/manifest >back.tar
+	cp -a W W0
+
+	fresh() { :; }
+	check() { [ "$1" -ne 0 ] || cmp out back.tar; }
+	without /dev/null pc-tarsync pack -C R --since R/.paperclip-runtime/manifest
+
+	fresh() { rm -rf T && cp -a R0 T; }
+	check() {
+		[ "$1" -eq 0 ] || pc-tarsync unpack -C T <back.tar
+		pc-tarsync diff R/.paperclip-runtime/manifest.next T
+	}
+	pc-tarsync snapshot -C R >R/.paperclip-runtime/manifest.next
+	without back.tar pc-tarsync unpack -C T
+
+	fresh() { rm -rf T state && cp -a W0 T; }
+	merged() { pc-tarsync merge --baseline m -C T <back.tar; }
+	same() { diff -r --no-dereference -x .paperclip-runtime "$@"; }
+	report() { sed 's:/conflicts/[^/]*:/conflicts/RUN:' "$1"; }
+	fresh && merged >report && report report >want && mv T merged
+	check() {
+		if [ "$1" -eq 0 ]; then
+			report out | cmp - want
+		else
+			merged >again
+		fi
+		same T merged
+	}
+	without back.tar pc-tarsync merge --baseline m -C T
+}
