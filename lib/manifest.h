@@ -34,7 +34,7 @@ void manifest_writer_free(struct manifest_writer *m);
 /* One entry's line, as in a manifest. */
 void manifest_put_entry(struct buf *out, const struct entry *e);
 
-/* Appends `"path":...` or `"pathBase64":...`, as any line about a path. */
+/* Appends `"key":...`, or `"keyBase64":...` of bytes that are no UTF-8. */
 void manifest_put_path(struct buf *out, const char *key, struct span bytes);
 
 /* --- reading --- */
@@ -107,7 +107,7 @@ struct manifest *manifest_fork(const struct manifest *m);
 /* From the first entry again. */
 void manifest_rewind(struct manifest *m);
 
-/* The same of a file that has entries only, and no first line. */
+/* As manifest_open, of a file that has entries only, and no first line. */
 struct manifest *manifest_open_lines(int fd, const char *name,
     struct fault *f);
 

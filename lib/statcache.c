@@ -69,8 +69,8 @@ is_whole(int fd, off_t *end)
 	static const size_t least = MAGIC_SIZE + SHA256_SIZE;
 	char block[CHUNK / 4];
 	struct stat st;
-	off_t at = 0;
-	ssize_t n;
+	off_t at;
+	size_t n;
 
 	if (fd == -1 || fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) ||
 	    st.st_size < (off_t)least)
@@ -82,15 +82,12 @@ is_whole(int fd, off_t *end)
 	    memcmp(block, MAGIC, MAGIC_SIZE) != 0)
 		return false;
 	sha256_init(&sum);
-	while (at < *end) {
-		size_t want_now = *end - at < (off_t)sizeof(block) ?
+	for (at = 0; at < *end; at += (off_t)n) {
+		n = *end - at < (off_t)sizeof(block) ?
 		    (size_t)(*end - at) : sizeof(block);
-
-		n = pread(fd, block, want_now, at);
-		if (n <= 0)
+		if (io_pread_full(fd, block, n, at) != (ssize_t)n)
 			return false;
-		sha256_add(&sum, block, (size_t)n);
-		at += n;
+		sha256_add(&sum, block, n);
 	}
 	sha256_end(&sum, got);
 	return memcmp(want, got, sizeof(want)) == 0;

@@ -17,7 +17,11 @@ struct found {
 	struct entry entry;
 	char link[ENTRY_TARGET_MAX];
 	bool summed;		/* entry.sha256 holds, for what at.st says */
-	int64_t read_ns;	/* when it was read (statcache_add) */
+	/*
+	 * When it was read (statcache_add): INT64_MAX when a cache proved it,
+	 * INT64_MIN when it changed meanwhile, which proves nothing later.
+	 */
+	int64_t read_ns;
 };
 
 /*
