@@ -52,19 +52,6 @@ struct manifest_order {
 int manifest_follows(struct manifest_order *o, const struct entry *e,
     const char **why);
 
-/* Paths of a file, each ended by NUL, from its beginning. */
-struct path_list;
-
-struct path_list *path_list_open(int fd);	/* NULL with errno */
-void path_list_free(struct path_list *l);	/* NULL too */
-
-/*
- * The path that is next, until path_list_next(): 1, 0 at the end, -1 with
- * errno.
- */
-int path_list_peek(struct path_list *l, struct span *path);
-void path_list_next(struct path_list *l);
-
 struct manifest;
 
 /*
@@ -113,7 +100,7 @@ struct manifest *manifest_open_lines(int fd, const char *name,
 
 /*
  * What base becomes by a delta: lines (manifest_open_lines) are new or
- * changed entries, deleted is a file of paths, each ended by NUL, in order;
+ * changed entries, deleted is a file of paths in order (path_list.h);
  * what is not in base is no matter there.  Writes entries only, between
  * manifest_begin and manifest_end.  A delta that would leave an entry without
  * its folder is refused; but of a delta that was cut, deletions are missing,

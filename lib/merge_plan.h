@@ -3,6 +3,7 @@
 #define MERGE_PLAN_H
 
 #include "merge.h"
+#include "path_list.h"
 #include "plan.h"
 #include "tree.h"
 

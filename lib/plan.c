@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "io.h"
+#include "path_list.h"
 #include "plan.h"
 #include "receive.h"
 #include "walk.h"
