@@ -308,7 +308,7 @@ add_line(struct buf *b, uint64_t value)
 
 /* The map at the head of the data, in whole blocks. */
 static int
-make_map(struct tar_writer *w, uint64_t size, const struct tar_extent *x,
+make_map(struct tar_writer *w, uint64_t size, const struct tar_run *x,
     size_t n, uint64_t *bytes)
 {
 	size_t i;
@@ -334,14 +334,14 @@ make_map(struct tar_writer *w, uint64_t size, const struct tar_extent *x,
 
 int
 tar_write_sparse(struct tar_writer *w, const struct entry *e,
-    const struct tar_extent *extents, size_t n)
+    const struct tar_run *runs, size_t n)
 {
 	struct entry stored = *e;
 	struct span last = path_name(e->path);
 	char name[64 + ENTRY_NAME_MAX];
 	uint64_t bytes;
 
-	if (make_map(w, e->size, extents, n, &bytes) == -1)
+	if (make_map(w, e->size, runs, n, &bytes) == -1)
 		return -1;
 	begin_records(w, e);
 	add_record(&w->pax, "GNU.sparse.major", span_of("1"));
