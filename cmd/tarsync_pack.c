@@ -196,7 +196,7 @@ static const char *const change_names[] = { "none", "added", "deleted",
     "content", "mode", "target", "type" };
 
 static void
-print_change(struct span path, enum change change)
+print_change(struct span path, enum entry_change change)
 {
 	struct buf line = { .data = NULL };
 
@@ -209,20 +209,6 @@ print_change(struct span path, enum change change)
 	buf_free(&line);
 }
 
-static enum change
-change_of(const struct entry *a, const struct entry *b)
-{
-	if (a->type != b->type)
-		return CHANGE_TYPE;
-	if (a->type == ENTRY_LINK)
-		return span_equal(a->target, b->target) ? CHANGE_NONE :
-		    CHANGE_TARGET;
-	if (a->type == ENTRY_FILE && (a->size != b->size ||
-	    memcmp(a->sha256, b->sha256, SHA256_SIZE) != 0))
-		return CHANGE_CONTENT;
-	return a->mode != b->mode ? CHANGE_MODE : CHANGE_NONE;
-}
-
 static bool
 diff_manifests(const char *one, const char *other)
 {
@@ -230,7 +216,7 @@ diff_manifests(const char *one, const char *other)
 	struct manifest *a = tarsync_manifest(one);
 	struct manifest *b = tarsync_manifest(other);
 	const struct entry *x, *y = NULL;
-	enum change change;
+	enum entry_change change;
 	bool any = false, failed;
 	int order;
 
@@ -245,7 +231,7 @@ diff_manifests(const char *one, const char *other)
 		order = x == NULL ? 1 : y == NULL ? -1 :
 		    path_compare(x->path, y->path);
 		change = order < 0 ? CHANGE_DELETED : order > 0 ?
-		    CHANGE_ADDED : change_of(x, y);
+		    CHANGE_ADDED : entry_change(x, y);
 		if (change != CHANGE_NONE) {
 			print_change(order <= 0 ? x->path : y->path, change);
 			any = true;

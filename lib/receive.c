@@ -13,7 +13,6 @@
 #include "modes.h"
 #include "pack.h"
 #include "receive.h"
-#include "walk.h"
 
 #define HEAD_MAX	4096
 #define CHUNK		65536

@@ -6,7 +6,6 @@
 #include "beneath.h"
 #include "io.h"
 #include "statcache.h"
-#include "walk.h"
 
 #define MAGIC		"pc-statcache 1\n"
 #define MAGIC_SIZE	(sizeof(MAGIC) - 1)

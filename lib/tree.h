@@ -42,9 +42,6 @@ int tree_sum(struct walk *w, struct found *e, struct statcache *cache,
 /* A file's time must be one that a manifest can say.  0, or -1 with f. */
 int tree_check_time(const struct found *e, struct fault *f);
 
-/* Same type, and content and mode, mode, or target; both sums are known. */
-bool entry_equal(const struct entry *a, const struct entry *b);
-
 /*
  * A cache of the tree below root after lines (manifest_open_lines) took their
  * places in it: old's records, and theirs where the file is as the line says.
