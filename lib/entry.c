@@ -26,6 +26,35 @@ entry_equal(const struct entry *a, const struct entry *b)
 	return entry_change(a, b) == CHANGE_NONE;
 }
 
+bool
+link_is_inside(struct span path, struct span target)
+{
+	size_t up = 0, depth = 0, i, start;
+	bool down = false;
+
+	if (target.n == 0 || target.p[0] == '/')
+		return false;
+	for (i = 0; i < path.n; i++)
+		depth += path.p[i] == '/';
+	/*
+	 * ".." only where the way begins: after a name, it would lead up from
+	 * wherever that name, perhaps a link, leads to.
+	 */
+	for (start = i = 0; i <= target.n; i++) {
+		if (i < target.n && target.p[i] != '/')
+			continue;
+		if (i - start == 2 && memcmp(target.p + start, "..", 2) == 0) {
+			if (down || ++up > depth)
+				return false;
+		} else if (i > start &&
+		    !(i - start == 1 && target.p[start] == '.')) {
+			down = true;
+		}
+		start = i + 1;
+	}
+	return true;
+}
+
 /* Beyond what can be counted it goes round: different, and no more. */
 static int64_t
 count_ns(const struct timespec *t)

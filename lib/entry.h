@@ -51,6 +51,9 @@ enum entry_change entry_change(const struct entry *before,
 /* Nothing did. */
 bool entry_equal(const struct entry *a, const struct entry *b);
 
+/* A link at path whose target stays below the root, whatever is there. */
+bool link_is_inside(struct span path, struct span target);
+
 /* st in the terms of an entry; path, sha256 and target are left alone. */
 void entry_from_stat(struct entry *e, const struct stat *st);
 

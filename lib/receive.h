@@ -68,7 +68,4 @@ int receive_begin(struct receive *r, bool *delta,
 int receive_all(struct receive *r, struct fault *f);
 void receive_free(struct receive *r);
 
-/* A link at path whose target stays below the root, whatever is there. */
-bool link_is_inside(struct span path, struct span target);
-
 #endif
