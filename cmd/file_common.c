@@ -96,7 +96,6 @@ place_open(struct place *at, const char *path, const struct args *a)
 	return got;
 }
 
-/* A path that ends in a slash is for a folder, which what is. */
 int
 place_check_slash(const struct place *at, const struct place *what)
 {

@@ -186,6 +186,25 @@ type_name(mode_t mode)
 	    S_ISLNK(mode) ? "link" : "other";
 }
 
+/* Nanoseconds since 1970; after 2262, or before 1678, no int64_t has them. */
+static void
+add_ns(struct buf *out, const struct timespec *t)
+{
+	int64_t seconds = t->tv_sec;
+	long ns = t->tv_nsec;
+	char text[16];
+
+	if (seconds < 0) {
+		buf_add_char(out, '-');
+		seconds = -(seconds + (ns > 0));
+		ns = ns > 0 ? 1000000000 - ns : 0;
+	}
+	if (seconds > 0)
+		buf_add_int(out, seconds);
+	snprintf(text, sizeof(text), seconds > 0 ? "%09ld" : "%ld", ns);
+	buf_add_str(out, text);
+}
+
 static void
 add_json(struct buf *out, const char *name, const struct stat *st)
 {
@@ -209,8 +228,7 @@ add_json(struct buf *out, const char *name, const struct stat *st)
 	buf_add_int(out, S_ISREG(st->st_mode) ? st->st_size : 0);
 	json_put_key(out, "mtimeNs");
 	buf_add_char(out, '"');
-	buf_add_int(out, (int64_t)st->st_mtim.tv_sec * 1000000000 +
-	    st->st_mtim.tv_nsec);
+	add_ns(out, &st->st_mtim);
 	buf_add_str(out, "\"}\n");
 }
 

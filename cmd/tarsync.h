@@ -44,9 +44,6 @@ int tarsync_unpack(struct tarsync *t);
 
 /* --- what the commands share --- */
 
-/* Says the fault, and the status for it. */
-_Noreturn void tarsync_fail(struct fault *f);
-
 /* The root; made, with its parents, if it may be. */
 int tarsync_root(const struct tarsync *t, const char *path, bool make);
 
@@ -73,7 +70,10 @@ struct outfile {
 	struct put put;
 };
 
-/* Each exits when it cannot; nothing is left then. */
+/*
+ * Each exits when it cannot.  What is open and not committed at exit is
+ * abandoned: o must be there by then, or all must have been.
+ */
 void outfile_open(struct outfile *o, const char *path, mode_t umask);
 void outfile_commit(struct outfile *o);
 void outfile_abandon_all(void);

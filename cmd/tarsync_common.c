@@ -16,13 +16,6 @@
 
 static struct outfile *outfiles[OUTFILES_MAX];
 
-_Noreturn void
-tarsync_fail(struct fault *f)
-{
-	outfile_abandon_all();
-	cli_fail_fault(f);
-}
-
 int
 tarsync_root(const struct tarsync *t, const char *path, bool make)
 {
@@ -55,7 +48,7 @@ tarsync_manifest(const char *path)
 	if (fd == -1)
 		cli_fail_errno(path);
 	if ((m = manifest_open(fd, path, &f)) == NULL)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	return m;
 }
 
@@ -146,8 +139,12 @@ open_folder_of(const char *path, const char **name)
 static void
 remember(struct outfile *o)
 {
+	static bool at_exit;
 	size_t i;
 
+	if (!at_exit && atexit(outfile_abandon_all) != 0)
+		cli_fail_memory(EXIT_LATER);
+	at_exit = true;
 	for (i = 0; i < OUTFILES_MAX; i++)
 		if (outfiles[i] == NULL) {
 			outfiles[i] = o;
@@ -176,13 +173,8 @@ outfile_open(struct outfile *o, const char *path, mode_t mask)
 	if ((o->dir = open_folder_of(path, &name)) == -1)
 		cli_fail_errno(path);
 	remember(o);
-	if (put_open(&o->put, o->dir, name, 0666 & ~mask) == -1) {
-		int error = errno;
-
-		outfile_abandon_all();
-		errno = error;
+	if (put_open(&o->put, o->dir, name, 0666 & ~mask) == -1)
 		cli_fail_errno(path);
-	}
 	o->fd = put_fd(&o->put);
 }
 
@@ -195,13 +187,8 @@ outfile_commit(struct outfile *o)
 	if (o->path == NULL)
 		return;
 	got = o->direct ? close(o->fd) : put_commit(&o->put, false);
-	if (got == -1) {
-		int error = errno;
-
-		outfile_abandon_all();
-		errno = error;
+	if (got == -1)
 		cli_fail_errno(o->path);
-	}
 	for (i = 0; i < OUTFILES_MAX; i++)
 		if (outfiles[i] == o)
 			outfiles[i] = NULL;
@@ -215,6 +202,8 @@ outfile_abandon_all(void)
 	size_t i;
 
 	for (i = 0; i < OUTFILES_MAX; i++)
-		if (outfiles[i] != NULL)
+		if (outfiles[i] != NULL) {
 			put_abort(&outfiles[i]->put);
+			outfiles[i] = NULL;
+		}
 }

@@ -22,7 +22,7 @@ open_tree(const struct tarsync *t, const char *path)
 	int root = tarsync_root(t, path, false);
 
 	if (unpack_recover_left(root, tarsync_deadline(t), &f) == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	return root;
 }
 
@@ -64,13 +64,8 @@ record_end(struct recording *r)
 	char id[MANIFEST_ID_SIZE];
 
 	if (manifest_end(&r->writer, id) == -1 ||
-	    statcache_end(&r->stats) == -1) {
-		int error = errno;
-
-		outfile_abandon_all();
-		errno = error;
+	    statcache_end(&r->stats) == -1)
 		cli_fail_errno(r->manifest.path);
-	}
 	outfile_commit(&r->cache);
 	outfile_commit(&r->manifest);
 	manifest_writer_free(&r->writer);
@@ -91,7 +86,7 @@ start_progress(struct tarsync *t, struct pack *p)
 	}
 	if (progress_wanted(t->progress.plain) && t->progress.total == 0 &&
 	    pack_measure(p, &t->progress.total, &f) == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	p->meter = progress_start(&t->progress);
 }
 
@@ -126,7 +121,7 @@ tarsync_pack(struct tarsync *t)
 	got = pack_tree(&p, &f);
 	progress_end(&t->progress, got == 0);
 	if (got == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	if (t->manifest != NULL)
 		record_end(&record);
 	outfile_commit(&out);
@@ -140,55 +135,54 @@ tarsync_pack(struct tarsync *t)
 
 /* --- snapshot --- */
 
-static int
-take_partial(struct tarsync *t, int root, struct manifest_writer *m,
-    struct fault *f)
+static void
+take_partial(struct tarsync *t, int root, struct manifest_writer *m)
 {
-	return unpack_partial(root, tarsync_deadline(t), m, f);
+	struct fault f = { .kind = FAULT_NONE };
+
+	if (unpack_partial(root, tarsync_deadline(t), m, &f) == -1)
+		cli_fail_fault(&f);
 }
 
-static int
-take_whole(struct tarsync *t, int root, struct manifest_writer *m,
-    struct fault *f)
+static void
+take_whole(struct tarsync *t, int root, struct manifest_writer *m)
 {
+	struct fault f = { .kind = FAULT_NONE };
 	struct statcache_writer stats = { .fd = -1 };
 	struct outfile file = { .path = NULL };
 	struct statcache *old = NULL;
-	int got;
 
 	if (t->cache != NULL) {
 		old = tarsync_cache(t->cache, "");
 		outfile_open(&file, t->cache, t->umask);
 		stats.fd = file.fd;
 	}
-	got = tree_snapshot(root, &t->scope, old, m,
-	    t->cache != NULL ? &stats : NULL, tarsync_notices(t), f);
-	if (got == 0 && t->cache != NULL && statcache_end(&stats) == -1)
-		got = fault_system(f, span_of(t->cache));
-	if (got == 0)
-		outfile_commit(&file);
+	if (tree_snapshot(root, &t->scope, old, m,
+	    t->cache != NULL ? &stats : NULL, tarsync_notices(t), &f) == -1)
+		cli_fail_fault(&f);
+	if (t->cache != NULL && statcache_end(&stats) == -1)
+		cli_fail_errno(t->cache);
+	outfile_commit(&file);
 	statcache_writer_free(&stats);
 	statcache_free(old);
-	return got;
 }
 
 int
 tarsync_snapshot(struct tarsync *t)
 {
-	struct fault f = { .kind = FAULT_NONE };
 	struct outfile out = { .path = NULL };
 	struct manifest_writer m = { .fd = -1 };
 	char id[MANIFEST_ID_SIZE];
-	int root = open_tree(t, t->directory), got;
+	int root = open_tree(t, t->directory);
 
 	m.fd = open_output(&out, t);
-	got = t->partial ? take_partial(t, root, &m, &f) :
-	    take_whole(t, root, &m, &f);
-	if (got == 0 && manifest_end(&m, id) == -1)
-		got = fault_system(&f, span_of(t->output != NULL ?
-		    t->output : "stdout"));
-	if (got == -1)
-		tarsync_fail(&f);
+	if (t->partial)
+		take_partial(t, root, &m);
+	else
+		take_whole(t, root, &m);
+	if (manifest_end(&m, id) == -1)
+		cli_fail_errno(t->output != NULL ? t->output :
+		    "stdout");
 	outfile_commit(&out);
 	manifest_writer_free(&m);
 	scope_free(&t->scope);
@@ -202,7 +196,7 @@ static const char *const change_names[] = { "none", "added", "deleted",
     "content", "mode", "target", "type" };
 
 static void
-print_change(struct span path, enum change change)
+print_change(struct span path, enum entry_change change)
 {
 	struct buf line = { .data = NULL };
 
@@ -215,20 +209,6 @@ print_change(struct span path, enum change change)
 	buf_free(&line);
 }
 
-static enum change
-change_of(const struct entry *a, const struct entry *b)
-{
-	if (a->type != b->type)
-		return CHANGE_TYPE;
-	if (a->type == ENTRY_LINK)
-		return span_equal(a->target, b->target) ? CHANGE_NONE :
-		    CHANGE_TARGET;
-	if (a->type == ENTRY_FILE && (a->size != b->size ||
-	    memcmp(a->sha256, b->sha256, SHA256_SIZE) != 0))
-		return CHANGE_CONTENT;
-	return a->mode != b->mode ? CHANGE_MODE : CHANGE_NONE;
-}
-
 static bool
 diff_manifests(const char *one, const char *other)
 {
@@ -236,7 +216,7 @@ diff_manifests(const char *one, const char *other)
 	struct manifest *a = tarsync_manifest(one);
 	struct manifest *b = tarsync_manifest(other);
 	const struct entry *x, *y = NULL;
-	enum change change;
+	enum entry_change change;
 	bool any = false, failed;
 	int order;
 
@@ -245,13 +225,13 @@ diff_manifests(const char *one, const char *other)
 		if (!failed)
 			y = manifest_peek(b, &f, &failed);
 		if (failed)
-			tarsync_fail(&f);
+			cli_fail_fault(&f);
 		if (x == NULL && y == NULL)
 			break;
 		order = x == NULL ? 1 : y == NULL ? -1 :
 		    path_compare(x->path, y->path);
 		change = order < 0 ? CHANGE_DELETED : order > 0 ?
-		    CHANGE_ADDED : change_of(x, y);
+		    CHANGE_ADDED : entry_change(x, y);
 		if (change != CHANGE_NONE) {
 			print_change(order <= 0 ? x->path : y->path, change);
 			any = true;
@@ -283,14 +263,14 @@ diff_tree(struct tarsync *t, const char *path, const char *folder)
 	c = compare_open(root, none, tarsync_scope(t, m), m, cache,
 	    tarsync_notices(t), &f);
 	if (c == NULL)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	while ((got = compare_next(c, &item, &f)) == 1)
 		if (item.change != CHANGE_NONE) {
 			print_change(item.path, item.change);
 			any = true;
 		}
 	if (got == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	compare_free(c);
 	statcache_free(cache);
 	manifest_free(m);

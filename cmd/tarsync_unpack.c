@@ -7,11 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "apply.h"
 #include "cli.h"
 #include "io.h"
 #include "json.h"
-#include "lockdir.h"
 #include "lock.h"
+#include "lockdir.h"
 #include "mirror.h"
 #include "tarsync.h"
 #include "unpack.h"
@@ -66,7 +67,7 @@ tarsync_unpack(struct tarsync *t)
 	got = unpack_tree(&u, &f);
 	progress_end(&t->progress, got == 0);
 	if (got == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	source_free(u.source);
 	scope_free(&t->scope);
 	io_close(u.root);
@@ -75,13 +76,29 @@ tarsync_unpack(struct tarsync *t)
 
 /* --- merge --- */
 
-/* What a merge keeps outside the tree, and the locks on it. */
-struct state {
+/*
+ * What a merge keeps outside the tree, and the locks on it.  They are given
+ * back at exit, whatever leads there: a folder that was left would be in the
+ * way until somebody finds its holder dead.
+ */
+static struct state {
 	int dir, lock;
 	struct lockdir peer;
 	bool peer_held;
 	char *peer_path;
-};
+} state = { .dir = -1, .lock = -1,
+    .peer = { .fd = -1, .parent = -1, .folder = -1 } };
+
+static void
+release_locks(void)
+{
+	if (state.peer_held)
+		lockdir_release(&state.peer);
+	lockdir_close(&state.peer);
+	io_close(state.lock);
+	io_close(state.dir);
+	free(state.peer_path);
+}
 
 /* $XDG_STATE_HOME/pc-tools/merge/<device>-<inode>, 0700. */
 static int
@@ -126,14 +143,20 @@ time_out(const char *lock)
 
 /* One merge at a time: ours by the kernel's lock, peers by their folder. */
 static void
-take_locks(struct state *s, const struct tarsync *t, int root)
+take_locks(const struct tarsync *t, int root)
 {
+	struct state *s = &state;
 	char *real = realpath(t->directory, NULL);
 	int64_t deadline = tarsync_deadline(t);
 
-	if (real == NULL || asprintf(&s->peer_path, "%s" PEER_LOCK,
-	    real) == -1)
+	if (real == NULL)
 		cli_fail_errno(t->directory);
+	if (atexit(release_locks) != 0)
+		cli_fail_memory(EXIT_LATER);
+	if (asprintf(&s->peer_path, "%s" PEER_LOCK, real) == -1) {
+		s->peer_path = NULL;
+		cli_fail_memory(EXIT_LATER);
+	}
 	free(real);
 	s->dir = open_state(root);
 	switch (lock_acquire(s->dir, "lock", LOCK_EXCLUSIVE, deadline,
@@ -159,17 +182,6 @@ take_locks(struct state *s, const struct tarsync *t, int root)
 			cli_fail_errno(s->peer_path);
 		break;
 	}
-}
-
-static void
-release_locks(struct state *s)
-{
-	if (s->peer_held)
-		lockdir_release(&s->peer);
-	lockdir_close(&s->peer);
-	io_close(s->lock);
-	io_close(s->dir);
-	free(s->peer_path);
 }
 
 /* --- the report --- */
@@ -212,10 +224,12 @@ put_saved(struct buf *line, struct span run, struct span path)
 {
 	struct buf name = { .data = NULL };
 
-	buf_add_str(&name, SCOPE_RUNTIME "/conflicts/");
+	buf_add_str(&name, SCOPE_RUNTIME "/" CONFLICTS "/");
 	buf_add_span(&name, run);
 	buf_add_char(&name, '/');
 	buf_add_span(&name, path);
+	if (buf_failed(&name))
+		cli_fail_memory(EXIT_LATER);
 	manifest_put_path(line, "saved", buf_span(&name));
 	buf_free(&name);
 }
@@ -292,7 +306,6 @@ tarsync_merge(struct tarsync *t)
 	struct statcache_writer stats = { .fd = -1 };
 	struct outfile out = { .path = NULL }, cache = { .path = NULL };
 	char *cache_path = NULL;
-	struct state s = { .dir = -1, .lock = -1 };
 	struct totals n = { .applied = 0 };
 	struct merge m = { .limits = t->limits, .policy = t->policy,
 	    .links_inside = t->links != TARSYNC_LINKS_ANY,
@@ -309,8 +322,8 @@ tarsync_merge(struct tarsync *t)
 	m.baseline = tarsync_manifest(t->before);
 	(void)tarsync_scope(t, m.baseline);
 	m.cache = tarsync_cache(t->before, CACHE_SUFFIX);
-	take_locks(&s, t, m.root);
-	m.state = s.dir;
+	take_locks(t, m.root);
+	m.state = state.dir;
 	m.source = open_archive(t);
 	m.meter = start_progress(t, "Merging");
 	if (t->manifest != NULL) {
@@ -329,10 +342,8 @@ tarsync_merge(struct tarsync *t)
 	if (got >= 0 && t->manifest != NULL &&
 	    (manifest_end(&source, id) == -1 || statcache_end(&stats) == -1))
 		got = fault_system(&f, span_of(t->manifest));
-	if (got == -1) {
-		release_locks(&s);
-		tarsync_fail(&f);
-	}
+	if (got == -1)
+		cli_fail_fault(&f);
 	report_totals(&n);
 	if (got == 0) {
 		outfile_commit(&cache);
@@ -343,7 +354,6 @@ tarsync_merge(struct tarsync *t)
 	manifest_writer_free(&source);
 	statcache_writer_free(&stats);
 	free(cache_path);
-	release_locks(&s);
 	source_free(m.source);
 	statcache_free(m.cache);
 	manifest_free(m.baseline);
@@ -358,18 +368,16 @@ int
 tarsync_recover(struct tarsync *t)
 {
 	struct fault f = { .kind = FAULT_NONE };
-	struct state s = { .dir = -1, .lock = -1 };
 	int root = tarsync_root(t, t->directory, false), got;
 
-	take_locks(&s, t, root);
-	got = merge_recover(root, s.dir, tarsync_deadline(t), &f);
+	take_locks(t, root);
+	got = merge_recover(root, state.dir, tarsync_deadline(t), &f);
 	if (got != -1)
 		got = unpack_recover_left(root, tarsync_deadline(t), &f);
 	if (got != -1)
 		got = mirror_recover(root, tarsync_deadline(t), &f);
-	release_locks(&s);
 	if (got == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	io_close(root);
 	return EXIT_YES;
 }
@@ -432,7 +440,7 @@ tarsync_mirror(struct tarsync *t)
 	check_apart(t, m.to, m.from);
 	check_apart(t, m.from, m.to);
 	if (mirror_tree(&m, &f) == -1)
-		tarsync_fail(&f);
+		cli_fail_fault(&f);
 	scope_free(&t->scope);
 	io_close(m.from);
 	io_close(m.to);

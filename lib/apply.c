@@ -10,10 +10,10 @@
 #include "apply.h"
 #include "beneath.h"
 #include "copy.h"
+#include "entry.h"
 #include "io.h"
 #include "mode.h"
 #include "rename.h"
-#include "walk.h"
 
 struct applying {
 	const struct apply *a;

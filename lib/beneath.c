@@ -244,7 +244,7 @@ static int
 open_parent(struct beneath *b, struct span path, bool make, mode_t mode,
     const char **name)
 {
-	struct span last = path_name(path);
+	struct span last;
 	int fd;
 
 	if (path_check(path, BENEATH_PATH_MAX, BENEATH_DEPTH_MAX) != PATH_OK) {
@@ -254,6 +254,7 @@ open_parent(struct beneath *b, struct span path, bool make, mode_t mode,
 	fd = open_folder(b, path_parent(path), make, mode);
 	if (fd == -1)
 		return -1;
+	last = path_name(path);
 	memcpy(b->name, last.p, last.n);
 	b->name[last.n] = '\0';
 	*name = b->name;

@@ -72,6 +72,15 @@ buf_add_int(struct buf *b, int64_t value)
 	buf_add(b, digits + at, sizeof(digits) - at);
 }
 
+int
+buf_set(struct buf *b, struct span s)
+{
+	b->len = 0;
+	b->failed = false;
+	buf_add_span(b, s);
+	return buf_failed(b) ? -1 : 0;
+}
+
 void
 buf_consume(struct buf *b, size_t n)
 {

@@ -31,6 +31,9 @@ void buf_add_str(struct buf *b, const char *s);
 void buf_add_char(struct buf *b, char c);
 void buf_add_int(struct buf *b, int64_t value);	/* in decimal */
 
+/* It holds s, which is not of its own, and nothing else.  0, or -1: ENOMEM. */
+int buf_set(struct buf *b, struct span s);
+
 /* Drops the first n bytes (at most all); what is left moves to the front. */
 void buf_consume(struct buf *b, size_t n);
 

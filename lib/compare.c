@@ -54,42 +54,23 @@ compare_walk(struct compare *c)
 	return c->walk;
 }
 
-/* What became of a file that is in both: its change, or -1 with f. */
+/* What became of an entry that is in both: its change, or -1 with f. */
 static int
-compare_files(struct compare *c, const struct entry *before, struct fault *f)
+compare_both(struct compare *c, const struct entry *before, struct fault *f)
 {
 	struct found *now = &c->found;
 	int got;
 
+	if (before->type != ENTRY_FILE || now->entry.type != ENTRY_FILE)
+		return (int)entry_change(before, &now->entry);
+	/* A size spares the reading. */
 	if (before->size != now->entry.size)
 		return CHANGE_CONTENT;
 	if ((got = tree_sum(c->walk, now, c->cache, f)) == -1)
 		return -1;
 	if (got == 1)
 		return CHANGE_CONTENT;	/* gone meanwhile: whoever opens sees */
-	if (before->size != now->entry.size || memcmp(before->sha256,
-	    now->entry.sha256, SHA256_SIZE) != 0)
-		return CHANGE_CONTENT;
-	return before->mode != now->entry.mode ? CHANGE_MODE : CHANGE_NONE;
-}
-
-static int
-compare_both(struct compare *c, const struct entry *before, struct fault *f)
-{
-	const struct entry *now = &c->found.entry;
-
-	if (before->type != now->type)
-		return CHANGE_TYPE;
-	switch (before->type) {
-	case ENTRY_FILE:
-		return compare_files(c, before, f);
-	case ENTRY_DIR:
-		return before->mode != now->mode ? CHANGE_MODE : CHANGE_NONE;
-	case ENTRY_LINK:
-		break;
-	}
-	return span_equal(before->target, now->target) ? CHANGE_NONE :
-	    CHANGE_TARGET;
+	return (int)entry_change(before, &now->entry);
 }
 
 /* The manifest's next entry, if it is below the prefix. */
@@ -150,7 +131,7 @@ compare_next(struct compare *c, struct compare_item *item, struct fault *f)
 	}
 	if ((change = compare_both(c, before, f)) == -1)
 		return -1;
-	item->change = (enum change)change;
+	item->change = (enum entry_change)change;
 	return 1;
 }
 

@@ -10,20 +10,10 @@
 
 #include "tree.h"
 
-enum change {
-	CHANGE_NONE,
-	CHANGE_ADDED,
-	CHANGE_DELETED,
-	CHANGE_CONTENT,		/* and perhaps the mode */
-	CHANGE_MODE,
-	CHANGE_TARGET,
-	CHANGE_TYPE
-};
-
 struct compare;
 
 struct compare_item {
-	enum change change;
+	enum entry_change change;
 	struct span path;
 	const struct entry *before;	/* NULL when added */
 	struct found *now;		/* NULL when deleted */

@@ -252,7 +252,6 @@ write_file(int folder, const char *name, struct buf *text)
 {
 	int fd = -1, result = -1;
 
-	errno = ENOMEM;
 	if (!buf_failed(text))
 		fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL |
 		    O_CLOEXEC, 0666);

@@ -34,23 +34,23 @@ void manifest_writer_free(struct manifest_writer *m);
 /* One entry's line, as in a manifest. */
 void manifest_put_entry(struct buf *out, const struct entry *e);
 
-/* Appends `"path":...` or `"pathBase64":...`, as any line about a path. */
+/* Appends `"key":...`, or `"keyBase64":...` of bytes that are no UTF-8. */
 void manifest_put_path(struct buf *out, const char *key, struct span bytes);
 
 /* --- reading --- */
 
-/* Paths of a file, each ended by NUL, from its beginning. */
-struct path_list;
-
-struct path_list *path_list_open(int fd);	/* NULL with errno */
-void path_list_free(struct path_list *l);	/* NULL too */
-
 /*
- * The path that is next, until path_list_next(): 1, 0 at the end, -1 with
- * errno.
+ * What makes entries a manifest: they come in the order of a walk, each after
+ * its folder.  Zeroed is before the first.
  */
-int path_list_peek(struct path_list *l, struct span *path);
-void path_list_next(struct path_list *l);
+struct manifest_order {
+	struct buf last;	/* path of the last one, whose folders all came */
+	size_t folder;		/* bytes of it that are a folder's path */
+};
+
+/* Whether e may be next; it is the last then.  1, 0 with why, -1: ENOMEM. */
+int manifest_follows(struct manifest_order *o, const struct entry *e,
+    const char **why);
 
 struct manifest;
 
@@ -85,19 +85,22 @@ void manifest_next(struct manifest *m);
 /* The line, newline included, of the entry that is peeked at. */
 struct span manifest_line(const struct manifest *m);
 
-/* Another reader of the same file, from the entry that this one peeks at. */
+/*
+ * Another reader of the same file, from the entry that this one peeks at; each
+ * is freed.  NULL with errno ENOMEM.
+ */
 struct manifest *manifest_fork(const struct manifest *m);
 
 /* From the first entry again. */
 void manifest_rewind(struct manifest *m);
 
-/* The same of a file that has entries only, and no first line. */
+/* As manifest_open, of a file that has entries only, and no first line. */
 struct manifest *manifest_open_lines(int fd, const char *name,
     struct fault *f);
 
 /*
  * What base becomes by a delta: lines (manifest_open_lines) are new or
- * changed entries, deleted is a file of paths, each ended by NUL, in order;
+ * changed entries, deleted is a file of paths in order (path_list.h);
  * what is not in base is no matter there.  Writes entries only, between
  * manifest_begin and manifest_end.  A delta that would leave an entry without
  * its folder is refused; but of a delta that was cut, deletions are missing,

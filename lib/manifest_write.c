@@ -63,10 +63,8 @@ manifest_put_entry(struct buf *out, const struct entry *e)
 static int
 flush(struct manifest_writer *m)
 {
-	if (buf_failed(&m->out)) {
-		errno = ENOMEM;
+	if (buf_failed(&m->out))
 		return -1;
-	}
 	sha256_add(&m->sum, m->out.data, m->out.len);
 	if (m->fd != -1 && m->out.len > 0 &&
 	    io_write_all(m->fd, m->out.data, m->out.len) == -1)

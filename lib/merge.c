@@ -296,16 +296,16 @@ finish(struct stage *s, int state, struct fault *f)
 {
 	struct fault gone = { .kind = FAULT_NONE };
 	struct journal *j = open_journal(state, MERGE_JOURNAL, f);
-	bool lost;
-	int got;
+	int got, error;
 
 	if (j == NULL)
 		return -1;
 	got = stage_again(s, &gone);
-	lost = gone.error == ENOENT || gone.error == ENOTDIR ||
-	    gone.error == ELOOP;
+	error = gone.error;
 	fault_clear(&gone);
-	if (got == -1 && !lost) {
+	if (got == -1 && error != ENOENT && error != ENOTDIR &&
+	    error != ELOOP) {
+		errno = error;
 		fault_system(f, span_of(SCOPE_RUNTIME "/" MERGE_STAGE));
 	} else if (got == -1 || s->ino != journal_staging_ino(j)) {
 		unlinkat(state, MERGE_JOURNAL, 0);

@@ -1,107 +1,8 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "git.h"
-#include "io.h"
 #include "merge_plan.h"
-
-/* --- the host's side --- */
-
-int
-target_look(struct merge_plan *p, struct span path, struct target *t)
-{
-	struct walk_entry at = { .path = path };
-	const char *name;
-	ssize_t n;
-	int dir = beneath_parent(p->plan.tree, path, &name);
-
-	t->kind = TARGET_NONE;
-	t->summed = false;
-	if (dir == -1 && (errno == ENOTDIR || errno == ELOOP)) {
-		t->kind = TARGET_BLOCKED;
-		return 0;
-	}
-	if (dir == -1 || fstatat(dir, name, &t->st,
-	    AT_SYMLINK_NOFOLLOW) == -1)
-		return errno == ENOENT ? 0 : fault_system(p->f, path);
-	t->kind = S_ISREG(t->st.st_mode) || S_ISDIR(t->st.st_mode) ||
-	    S_ISLNK(t->st.st_mode) ? TARGET_ENTRY : TARGET_OTHER;
-	t->entry = (struct entry){ .path = path };
-	if (t->kind == TARGET_OTHER)
-		return 0;
-	entry_from_stat(&t->entry, &t->st);
-	if (t->entry.type != ENTRY_LINK)
-		return 0;
-	at.dir = dir;
-	at.name = name;
-	if ((n = walk_read_link(&at, t->link)) == -1)
-		return fault_system(p->f, path);
-	t->entry.target = (struct span){ t->link, (size_t)n };
-	return 0;
-}
-
-/* The sum of the host's file, from the cache or by reading. */
-static int
-target_sum(struct merge_plan *p, struct span path, struct target *t)
-{
-	const char *name;
-	struct stat st;
-	int dir, fd, got;
-
-	if (t->summed)
-		return 0;
-	t->summed = true;
-	if (p->m->cache != NULL && statcache_find(p->m->cache, path, &t->st,
-	    t->entry.sha256))
-		return 0;
-	if ((dir = beneath_parent(p->plan.tree, path, &name)) == -1)
-		return fault_system(p->f, path);
-	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK |
-	    O_CLOEXEC);
-	if (fd == -1)
-		return fault_system(p->f, path);
-	/* What is put in its place later is what was read here, or saved. */
-	got = fstat(fd, &st) == -1 || sha256_fd(fd, t->entry.sha256) == -1 ?
-	    fault_system(p->f, path) : 0;
-	if (got == 0 && st.st_ino == t->st.st_ino)
-		t->st = st;
-	io_close(fd);
-	return got;
-}
-
-int
-target_is(struct merge_plan *p, struct span path, struct target *t,
-    const struct entry *e)
-{
-	if (e == NULL || t->kind != TARGET_ENTRY)
-		return e == NULL && (t->kind == TARGET_NONE ||
-		    t->kind == TARGET_BLOCKED);
-	if (t->entry.type != e->type)
-		return 0;
-	if (e->type == ENTRY_FILE) {
-		if (t->entry.size != e->size || t->entry.mode != e->mode)
-			return 0;
-		if (target_sum(p, path, t) == -1)
-			return -1;
-	}
-	return entry_equal(&t->entry, e);
-}
-
-/* Both are files of the same bytes, whatever their modes. */
-static int
-same_content(struct merge_plan *p, struct span path, struct target *t,
-    const struct entry *e)
-{
-	if (e == NULL || t->kind != TARGET_ENTRY ||
-	    e->type != ENTRY_FILE || t->entry.type != ENTRY_FILE ||
-	    t->entry.size != e->size)
-		return 0;
-	if (target_sum(p, path, t) == -1)
-		return -1;
-	return memcmp(t->entry.sha256, e->sha256, SHA256_SIZE) == 0;
-}
 
 /* --- writing the plan --- */
 
@@ -144,12 +45,7 @@ seen_of(const struct target *t)
 static int
 keep_path(struct merge_plan *p, struct buf *kept, struct span path)
 {
-	buf_reset(kept, ENTRY_PATH_MAX);
-	buf_add_span(kept, path);
-	if (!buf_failed(kept))
-		return 0;
-	errno = ENOMEM;
-	return fault_system(p->f, path);
+	return buf_set(kept, path) == -1 ? fault_system(p->f, path) : 0;
 }
 
 static int
@@ -455,9 +351,9 @@ merge_mode_and_content(struct merge_plan *p, struct span path,
 	}
 	if (s->mode != b->mode)
 		return 0;
-	if ((same = same_content(p, path, t, s)) != 0)
+	if ((same = target_has_content(p, path, t, s)) != 0)
 		return same;
-	if ((same = same_content(p, path, t, b)) != 1)
+	if ((same = target_has_content(p, path, t, b)) != 1)
 		return same;
 	dir = beneath_parent(p->plan.staged, path, &name);
 	if (dir == -1 || fchmodat(dir, name, t->entry.mode, 0) == -1)
@@ -606,9 +502,9 @@ merge_plan_all(struct merge_plan *p)
 			got = merge_decide(p, path, before, source);
 			next(p, source);
 		} else {
-			buf_reset(&unit, ENTRY_PATH_MAX);
-			buf_add_span(&unit, top);
-			got = merge_repository(p, buf_span(&unit));
+			got = keep_path(p, &unit, top);
+			if (got == 0)
+				got = merge_repository(p, buf_span(&unit));
 		}
 		if (got == -1)
 			break;

@@ -3,6 +3,7 @@
 #define MERGE_PLAN_H
 
 #include "merge.h"
+#include "path_list.h"
 #include "plan.h"
 #include "tree.h"
 
@@ -47,23 +48,36 @@ struct merge_plan {
 /* All decisions.  0, or -1 with f. */
 int merge_plan_all(struct merge_plan *p);
 
-/* --- for merge_git.c --- */
+/* --- merge_target.c: the host's side --- */
 
-/* before and source may be NULL: not there. */
-int merge_decide(struct merge_plan *p, struct span path,
-    const struct entry *before, const struct entry *source);
-
+/* What path is there now.  0, or -1 with f. */
 int target_look(struct merge_plan *p, struct span path, struct target *t);
 
 /*
  * The host's entry is e (e NULL: nothing is there).  1, 0, or -1 with f.
- * Reads a file's content unless sizes differ.
+ * Reads a file's content unless sizes or modes differ.
  */
 int target_is(struct merge_plan *p, struct span path, struct target *t,
     const struct entry *e);
 
+/* Both are files of the same bytes, whatever their modes: 1, 0, -1 with f. */
+int target_has_content(struct merge_plan *p, struct span path,
+    struct target *t, const struct entry *e);
+
+/* --- merge_plan.c: one path --- */
+
+/*
+ * The decision about path, into the journal; before and source may be NULL:
+ * not there.  0, or -1 with f.
+ */
+int merge_decide(struct merge_plan *p, struct span path,
+    const struct entry *before, const struct entry *source);
+
+/* A record of the journal.  0, or -1 with f. */
 int merge_step(struct merge_plan *p, enum step step, struct span path,
     enum action action, enum held_reason reason, bool conflict, bool saved);
+
+/* --- merge_git.c: a repository --- */
 
 /*
  * At the first path of a delta that is in the repository top: all of its

@@ -245,12 +245,12 @@ leave(struct mirroring *k, struct ways *w, struct span path)
 static int
 arrive(struct mirroring *k, struct ways *w, const struct walk_entry *e)
 {
-	buf_reset(&w->path, ENTRY_PATH_MAX);
-	buf_add_span(&w->path, e->path);
-	if (buf_failed(&w->path) || w->n == BENEATH_DEPTH_MAX) {
-		errno = ENOMEM;
+	if (w->n == BENEATH_DEPTH_MAX) {
+		errno = ENAMETOOLONG;
 		return fail(k, e->path);
 	}
+	if (buf_set(&w->path, e->path) == -1)
+		return fail(k, e->path);
 	w->len[w->n] = e->path.n;
 	w->mode[w->n++] = e->st.st_mode & 07777;
 	return 0;

@@ -2,7 +2,7 @@
  * modes.h - the modes that staged folders get at the end.
  *
  * A file of records, in which the last one of a folder holds.  Read at once;
- * in memory are some 60 bytes for each record.
+ * in memory are up to 64 bytes for each record.
  */
 #ifndef MODES_H
 #define MODES_H

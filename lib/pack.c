@@ -12,8 +12,8 @@
 #include "tar_write.h"
 
 #define DELETED_CHUNK	65536	/* bytes of names in one member */
-#define EXTENTS_MAX	65536	/* of a sparse file; more is sent as it is */
-#define RUN_MAX		262144
+#define RUNS_MAX	65536	/* of a sparse file; more is sent as it is */
+#define CHUNK		262144	/* bytes asked for at a time */
 
 /* A folder on the way to the current entry, for a delta. */
 struct parent {
@@ -44,7 +44,7 @@ sink_fault(struct packing *k)
 
 /* The next run of data at or after *at: 1, 0 when there is none, -1. */
 static int
-next_extent(int fd, off_t size, off_t at, struct tar_extent *x)
+next_run(int fd, off_t size, off_t at, struct tar_run *x)
 {
 	off_t data = at >= size ? size : lseek(fd, at, SEEK_DATA), hole;
 
@@ -56,7 +56,7 @@ next_extent(int fd, off_t size, off_t at, struct tar_extent *x)
 		return -1;
 	if (hole > size)
 		hole = size;
-	*x = (struct tar_extent){ (uint64_t)data, (uint64_t)(hole - data) };
+	*x = (struct tar_run){ (uint64_t)data, (uint64_t)(hole - data) };
 	return 1;
 }
 
@@ -65,10 +65,10 @@ next_extent(int fd, off_t size, off_t at, struct tar_extent *x)
  * or so many that it is sent as it is.  A file system without SEEK_DATA says
  * that all is data.
  */
-static struct tar_extent *
-find_extents(int fd, const struct stat *st, size_t *n)
+static struct tar_run *
+find_runs(int fd, const struct stat *st, size_t *n)
 {
-	struct tar_extent *all, *more, x = { 0, 0 };
+	struct tar_run *all, *more, x = { 0, 0 };
 	size_t cap = 16;
 	int got;
 
@@ -76,11 +76,11 @@ find_extents(int fd, const struct stat *st, size_t *n)
 	if ((uint64_t)st->st_blocks * 512 >= (uint64_t)st->st_size ||
 	    (all = malloc(cap * sizeof(*all))) == NULL)
 		return NULL;
-	while ((got = next_extent(fd, st->st_size, (off_t)(x.offset + x.len),
+	while ((got = next_run(fd, st->st_size, (off_t)(x.offset + x.len),
 	    &x)) == 1) {
 		if (*n == cap) {
 			cap *= 2;
-			more = cap > EXTENTS_MAX ? NULL :
+			more = cap > RUNS_MAX ? NULL :
 			    realloc(all, cap * sizeof(*more));
 			if (more == NULL)
 				break;
@@ -104,8 +104,7 @@ send_run(struct packing *k, int fd, uint64_t offset, uint64_t len,
 	ssize_t n;
 
 	while (len > 0) {
-		want = len < RUN_MAX ? (size_t)len :
-		    RUN_MAX;
+		want = len < CHUNK ? (size_t)len : CHUNK;
 		if ((room = tar_write_reserve(k->tar, &want)) == NULL)
 			return sink_fault(k);
 		do
@@ -129,7 +128,7 @@ send_run(struct packing *k, int fd, uint64_t offset, uint64_t len,
 
 static int
 send_runs(struct packing *k, int fd, const struct entry *e,
-    const struct tar_extent *x, size_t n, struct sha256 *sum)
+    const struct tar_run *x, size_t n, struct sha256 *sum)
 {
 	uint64_t at = 0;
 	size_t i;
@@ -151,13 +150,13 @@ send_content(struct packing *k, int fd, struct found *now)
 {
 	struct entry *e = &now->entry;
 	bool want_sum = k->p->manifest != NULL;
-	struct tar_extent *x, all = { 0, e->size };
+	struct tar_run *x, all = { 0, e->size };
 	struct sha256 sum;
 	size_t n;
 	int got;
 
 	sha256_init(&sum);
-	x = find_extents(fd, &now->at.st, &n);
+	x = find_runs(fd, &now->at.st, &n);
 	got = x != NULL ? tar_write_sparse(k->tar, e, x, n) :
 	    tar_write_entry(k->tar, e);
 	if (got == -1)
@@ -287,7 +286,8 @@ send_head(struct packing *k)
 	buf_add_str(&b, "{\"archive\":1,\"since\":\"");
 	buf_add_str(&b, id);
 	buf_add_str(&b, "\"}\n");
-	got = send_note(k, DELTA_HEAD, buf_span(&b));
+	got = buf_failed(&b) ? sink_fault(k) :
+	    send_note(k, DELTA_HEAD, buf_span(&b));
 	buf_free(&b);
 	/* The receiver can look at its own tree while we look at ours. */
 	if (got == 0 && sink_flush(k->p->sink) == -1)
@@ -298,10 +298,8 @@ send_head(struct packing *k)
 static int
 flush_deleted(struct packing *k)
 {
-	if (buf_failed(&k->deleted)) {
-		errno = ENOMEM;
-		return fault_system(k->f, span_of("archive"));
-	}
+	if (buf_failed(&k->deleted))
+		return sink_fault(k);
 	if (k->deleted.len > 0 &&
 	    send_note(k, DELTA_DELETED, buf_span(&k->deleted)) == -1)
 		return -1;
@@ -336,12 +334,8 @@ leave_parents(struct packing *k, struct span path)
 static int
 enter_parent(struct packing *k, const struct entry *e, bool sent)
 {
-	buf_reset(&k->way, ENTRY_PATH_MAX);
-	buf_add_span(&k->way, e->path);
-	if (buf_failed(&k->way)) {
-		errno = ENOMEM;
+	if (buf_set(&k->way, e->path) == -1)
 		return fault_system(k->f, e->path);
-	}
 	k->parents[k->nparents++] = (struct parent){ .len = e->path.n,
 	    .mode = e->mode, .sent = sent };
 	return 0;
@@ -398,11 +392,9 @@ look_at_repository(struct packing *k, const struct compare_item *item)
 	c = compare_open(fd, item->path, k->p->scope, m, cache, NULL, k->f);
 	if (c == NULL || (got = compare_any(c, k->f)) == -1)
 		goto out;
-	if (got == 1 || item->change != CHANGE_NONE) {
-		buf_reset(&k->repository, ENTRY_PATH_MAX);
-		buf_add_span(&k->repository, item->path);
-	}
-	got = 0;
+	got = (got == 1 || item->change != CHANGE_NONE) &&
+	    buf_set(&k->repository, item->path) == -1 ?
+	    fault_system(k->f, item->path) : 0;
 out:
 	compare_free(c);
 	manifest_free(m);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "io.h"
+#include "path_list.h"
 #include "plan.h"
 #include "receive.h"
 #include "walk.h"
@@ -101,12 +102,7 @@ is_opened(struct plan *p, struct span folder)
 		return fault_system(p->f, folder);
 	}
 	p->opened[p->nopened++] = folder.n;
-	buf_reset(&p->way, ENTRY_PATH_MAX);
-	buf_add_span(&p->way, folder);
-	if (!buf_failed(&p->way))
-		return 0;
-	errno = ENOMEM;
-	return fault_system(p->f, folder);
+	return buf_set(&p->way, folder) == -1 ? fault_system(p->f, folder) : 0;
 }
 
 int

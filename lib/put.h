@@ -45,8 +45,8 @@ put_fd(const struct put *p)
 }
 
 /*
- * Sets exactly the mode, and replaces; with sync it is on the disk before and
- * its name after.  0, or -1 with errno, and then the old file is as it was.
+ * Sets exactly the mode, and replaces; with sync the content is on the disk
+ * before, and the name after.  0, or -1 with errno, and then the old file is as it was.
  * (If only the last sync fails, the new one has its name.)
  */
 int put_commit(struct put *p, bool sync);

@@ -13,7 +13,6 @@
 #include "modes.h"
 #include "pack.h"
 #include "receive.h"
-#include "walk.h"
 
 #define HEAD_MAX	4096
 #define CHUNK		65536
@@ -24,40 +23,10 @@ struct receiving {
 	bool have, ended;	/* member is the next; it was the last */
 	bool delta;
 	struct buf lines, deleted;
-	struct buf last;	/* path of the last line */
+	struct manifest_order order;
 	struct buf last_deleted;
-	size_t last_folder;
 	struct fault *f;
 };
-
-bool
-link_is_inside(struct span path, struct span target)
-{
-	size_t up = 0, depth = 0, i, start;
-	bool down = false;
-
-	if (target.n == 0 || target.p[0] == '/')
-		return false;
-	for (i = 0; i < path.n; i++)
-		depth += path.p[i] == '/';
-	/*
-	 * ".." only where the way begins: after a name, it would lead up from
-	 * wherever that name, perhaps a link, leads to.
-	 */
-	for (start = i = 0; i <= target.n; i++) {
-		if (i < target.n && target.p[i] != '/')
-			continue;
-		if (i - start == 2 && memcmp(target.p + start, "..", 2) == 0) {
-			if (down || ++up > depth)
-				return false;
-		} else if (i > start &&
-		    !(i - start == 1 && target.p[start] == '.')) {
-			down = true;
-		}
-		start = i + 1;
-	}
-	return true;
-}
 
 static int
 refuse(struct receive *r, const char *reason)
@@ -95,41 +64,27 @@ tar_trouble(struct receive *r, enum tar_result result)
 static int
 flush(struct receive *r, struct buf *b, int fd)
 {
-	if (buf_failed(b)) {
-		errno = ENOMEM;
+	if (buf_failed(b))
 		return fail(r);
-	}
 	if (b->len > 0 && io_write_all(fd, b->data, b->len) == -1)
 		return fail(r);
 	buf_reset(b, 2 * CHUNK);
 	return 0;
 }
 
-/* The lines make a manifest: in order, each after its folder. */
-static bool
-follows(struct receiving *k, const struct entry *e)
-{
-	struct span last = buf_span(&k->last), parent = path_parent(e->path);
-
-	if (last.n > 0 && path_compare(last, e->path) >= 0)
-		return false;
-	last.n = k->last_folder;
-	if (parent.n > 0 && !path_is_below(last, parent))
-		return false;
-	k->last_folder = e->type == ENTRY_DIR ? e->path.n : parent.n;
-	buf_reset(&k->last, ENTRY_PATH_MAX);
-	buf_add_span(&k->last, e->path);
-	return !buf_failed(&k->last);
-}
-
 static int
 note_entry(struct receive *r, const struct entry *e)
 {
 	struct receiving *k = r->private;
+	const char *why;
+	int got;
 
 	notice(r->notices, NOTICE_NAME, e->path, NULL);
-	if (r->ordered && !follows(k, e))
-		r->ordered = false;
+	if (r->ordered) {
+		if ((got = manifest_follows(&k->order, e, &why)) == -1)
+			return fail(r);
+		r->ordered = got == 1;
+	}
 	if (!r->ordered && k->delta)
 		return refuse(r, "out of order, or without its folder");
 	if (!r->sums || !r->ordered)
@@ -489,13 +444,10 @@ read_note(struct receive *r, struct buf *out, size_t max)
 		buf_add(out, data, len);
 	if (got != TAR_END)
 		return tar_trouble(r, got);
-	if (buf_failed(out)) {
-		errno = ENOMEM;
-		return fail(r);
-	}
-	return 0;
+	return buf_failed(out) ? fail(r) : 0;
 }
 
+/* 0, or -1 (ENOMEM without memory). */
 static int
 parse_head(struct span text, char since[static MANIFEST_ID_SIZE])
 {
@@ -547,8 +499,8 @@ note_deleted(struct receive *r, struct span path)
 		return fault_input(k->f, path, "deletions out of order");
 	if (count_member(r) == -1)
 		return -1;
-	buf_reset(&k->last_deleted, ENTRY_PATH_MAX);
-	buf_add_span(&k->last_deleted, path);
+	if (buf_set(&k->last_deleted, path) == -1)
+		return fail(r);
 	buf_add_span(&k->deleted, path);
 	buf_add_char(&k->deleted, '\0');
 	return k->deleted.len < CHUNK ? 0 : flush(r, &k->deleted, r->deleted);
@@ -664,8 +616,10 @@ receive_begin(struct receive *r, bool *delta,
 	    !span_is(k->member.name, DELTA_HEAD))
 		return 0;
 	got = read_note(r, &head, HEAD_MAX);
+	errno = 0;
 	if (got == 0 && parse_head(buf_span(&head), since) == -1)
-		got = refuse(r, "not the head of a delta");
+		got = errno == ENOMEM ? fail(r) :
+		    refuse(r, "not the head of a delta");
 	buf_free(&head);
 	k->have = false;
 	*delta = k->delta = got == 0;
@@ -707,7 +661,7 @@ receive_free(struct receive *r)
 	beneath_free(k->tree);
 	buf_free(&k->lines);
 	buf_free(&k->deleted);
-	buf_free(&k->last);
+	buf_free(&k->order.last);
 	buf_free(&k->last_deleted);
 	free(k);
 	r->private = NULL;

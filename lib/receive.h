@@ -20,12 +20,15 @@
 #include "tar_read.h"
 
 struct limits {
-	uint64_t bytes, members, file;
-	size_t depth, name, component;
+	uint64_t bytes;		/* of all files together */
+	uint64_t file;		/* bytes of one */
+	uint64_t members;	/* implied folders and deletions included */
+	size_t depth;		/* components of a name */
+	size_t name;		/* bytes of one */
 };
 
 #define LIMITS_DEFAULT { .bytes = 64ULL << 30, .members = 2000000, \
-    .file = 16ULL << 30, .depth = 128, .name = 4096, .component = 255 }
+    .file = 16ULL << 30, .depth = 128, .name = ENTRY_PATH_MAX }
 
 /* Fill in what is not private. */
 struct receive {
@@ -64,8 +67,5 @@ int receive_begin(struct receive *r, bool *delta,
  */
 int receive_all(struct receive *r, struct fault *f);
 void receive_free(struct receive *r);
-
-/* A link at path whose target stays below the root, whatever is there. */
-bool link_is_inside(struct span path, struct span target);
 
 #endif

@@ -6,7 +6,6 @@
 #include "beneath.h"
 #include "io.h"
 #include "statcache.h"
-#include "walk.h"
 
 #define MAGIC		"pc-statcache 1\n"
 #define MAGIC_SIZE	(sizeof(MAGIC) - 1)
@@ -69,27 +68,25 @@ is_whole(int fd, off_t *end)
 	static const size_t least = MAGIC_SIZE + SHA256_SIZE;
 	char block[CHUNK / 4];
 	struct stat st;
-	off_t at = 0;
-	ssize_t n;
+	off_t at;
+	size_t n;
 
 	if (fd == -1 || fstat(fd, &st) == -1 || !S_ISREG(st.st_mode) ||
 	    st.st_size < (off_t)least)
 		return false;
 	*end = st.st_size - SHA256_SIZE;
 	if (io_pread_full(fd, want, sizeof(want), *end) !=
-	    (ssize_t)sizeof(want) || io_pread_full(fd, block, MAGIC_SIZE, 0) != (ssize_t)MAGIC_SIZE ||
+	    (ssize_t)sizeof(want) ||
+	    io_pread_full(fd, block, MAGIC_SIZE, 0) != (ssize_t)MAGIC_SIZE ||
 	    memcmp(block, MAGIC, MAGIC_SIZE) != 0)
 		return false;
 	sha256_init(&sum);
-	while (at < *end) {
-		size_t want_now = *end - at < (off_t)sizeof(block) ?
+	for (at = 0; at < *end; at += (off_t)n) {
+		n = *end - at < (off_t)sizeof(block) ?
 		    (size_t)(*end - at) : sizeof(block);
-
-		n = pread(fd, block, want_now, at);
-		if (n <= 0)
+		if (io_pread_full(fd, block, n, at) != (ssize_t)n)
 			return false;
-		sha256_add(&sum, block, (size_t)n);
-		at += n;
+		sha256_add(&sum, block, n);
 	}
 	sha256_end(&sum, got);
 	return memcmp(want, got, sizeof(want)) == 0;
@@ -244,10 +241,8 @@ statcache_find(struct statcache *c, struct span path, const struct stat *st,
 static int
 flush(struct statcache_writer *w)
 {
-	if (buf_failed(&w->out)) {
-		errno = ENOMEM;
+	if (buf_failed(&w->out))
 		return -1;
-	}
 	sha256_add(&w->sum, w->out.data, w->out.len);
 	if (io_write_all(w->fd, w->out.data, w->out.len) == -1)
 		return -1;

@@ -23,7 +23,11 @@ struct statcache;
 
 /* Takes fd; -1, or a damaged file, is an empty cache.  NULL is ENOMEM. */
 struct statcache *statcache_open(int fd);
+
+/* Another reader of the same file, from where c is.  NULL is ENOMEM. */
 struct statcache *statcache_fork(const struct statcache *c);
+
+/* From the first record again. */
 void statcache_rewind(struct statcache *c);
 void statcache_free(struct statcache *c);	/* NULL too */
 
@@ -51,12 +55,15 @@ struct statcache_writer {
 int statcache_add(struct statcache_writer *w, struct span path,
     const struct stat *st, int64_t read_ns,
     const uint8_t sha256[static SHA256_SIZE]);
+
 /*
  * All records of c that are before path (or all that are left: path empty),
- * as they are; one at path itself is left out.
+ * as they are; one at path itself is left out.  0, or -1 with errno.
  */
 int statcache_copy(struct statcache_writer *w, struct statcache *c,
     struct span path);
+
+/* The sum of it all.  0, or -1 with errno. */
 int statcache_end(struct statcache_writer *w);
 void statcache_writer_free(struct statcache_writer *w);
 

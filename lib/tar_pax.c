@@ -109,7 +109,7 @@ add_run(struct tar_pax *p, uint64_t offset, uint64_t len, size_t max)
 	if (p->map.len / sizeof(run) >= max)
 		return "too many runs in a sparse file";
 	buf_add(&p->map, &run, sizeof(run));
-	return buf_failed(&p->map) ? "out of memory" : NULL;
+	return NULL;
 }
 
 /* "offset,length,offset,length..." */

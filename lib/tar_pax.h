@@ -10,6 +10,11 @@
 
 #include "buf.h"
 
+/* A run of data in a sparse file: all between two is zeros. */
+struct tar_run {
+	uint64_t offset, len;	/* bytes */
+};
+
 /* What the records for one member say; offsets are into text. */
 struct tar_pax {
 	bool path, linkpath, size, mtime;
@@ -27,24 +32,23 @@ struct tar_pax {
 	uint64_t offset;
 };
 
-/* A run of data in a sparse file. */
-struct tar_run {
-	uint64_t offset, len;
-};
-
 /*
- * All records of an extended header; of a global one only what does not name
- * a member is taken.  NULL, or why it is bad.
+ * All records of an extended header (POSIX.1-2008, pax Extended Header); of a
+ * global one only what does not name a member is taken.  Later records hold.
+ * NULL, or why it is bad; without memory for it, p->map has failed.
  */
 const char *tar_pax_parse(struct tar_pax *p, struct span text, bool global,
     size_t runs_max);
 void tar_pax_reset(struct tar_pax *p);
 void tar_pax_free(struct tar_pax *p);
 
-/* A number of a header's field: octal, or base-256.  0, or -1. */
+/*
+ * A number of a header's field of size bytes: octal digits (POSIX.1-2008,
+ * ustar), none of which is 0, or GNU's base-256, perhaps negative.  0, or -1.
+ */
 int tar_number(const char *field, size_t size, int64_t *out);
 
-/* Decimal digits only: 0, or -1. */
+/* Decimal digits only, less than 2^63: 0, or -1. */
 int tar_decimal(struct span text, uint64_t *out);
 
 #endif

@@ -146,7 +146,7 @@ is_zero(const uint8_t *p, size_t n)
 	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
-/* size bytes and their padding, appended to b with a NUL that is not counted. */
+/* size bytes into b, with a NUL that is not counted; their padding is read. */
 static enum tar_result
 read_text(struct tar_reader *r, uint64_t size, struct buf *b)
 {
@@ -169,10 +169,8 @@ read_text(struct tar_reader *r, uint64_t size, struct buf *b)
 		left -= take;
 	}
 	buf_add_char(b, '\0');
-	if (buf_failed(b)) {
-		errno = ENOMEM;
+	if (buf_failed(b))
 		return TAR_FAILED;
-	}
 	b->len--;
 	return skip(r, -size & (BLOCK - 1));
 }
@@ -255,7 +253,7 @@ read_end(struct tar_reader *r)
 	return TAR_END;
 }
 
-/* The next header into r->tar, and its name: TAR_MEMBER, TAR_END, or trouble. */
+/* The next header into r->tar, and its name: as tar_read_next. */
 static enum tar_result
 read_header(struct tar_reader *r, int64_t *size)
 {
@@ -299,13 +297,15 @@ read_records(struct tar_reader *r, uint64_t size, bool global)
 		r->have_pax = true;
 	}
 	why = tar_pax_parse(global ? &ignored : &r->pax,
-	    buf_span(&r->records), global, TAR_EXTENTS_MAX);
+	    buf_span(&r->records), global, TAR_RUNS_MAX);
 	if (global && why == NULL && ignored.mtime) {
 		r->have_mtime_default = true;
 		r->mtime_default = ignored.mtime_ns;
 	}
 	tar_pax_free(&ignored);
-	return why != NULL ? bad(r, why) : TAR_MEMBER;
+	if (why != NULL)
+		return bad(r, why);
+	return buf_failed(&r->pax.map) ? TAR_FAILED : TAR_MEMBER;
 }
 
 static enum tar_result
@@ -472,16 +472,12 @@ add_old_runs(struct tar_reader *r, const char *p, size_t count, bool *done)
 		if (tar_number(p, 12, &offset) == -1 || offset < 0 ||
 		    tar_number(p + 12, 12, &len) == -1 || len < 0)
 			return bad(r, "a sparse map that is none");
-		if (r->map.len / sizeof(run) >= TAR_EXTENTS_MAX)
+		if (r->map.len / sizeof(run) >= TAR_RUNS_MAX)
 			return bad(r, "too many runs in a sparse file");
 		run = (struct tar_run){ (uint64_t)offset, (uint64_t)len };
 		buf_add(&r->map, &run, sizeof(run));
 	}
-	if (buf_failed(&r->map)) {
-		errno = ENOMEM;
-		return TAR_FAILED;
-	}
-	return TAR_MEMBER;
+	return buf_failed(&r->map) ? TAR_FAILED : TAR_MEMBER;
 }
 
 static enum tar_result
@@ -550,7 +546,7 @@ read_new_map(struct tar_reader *r)
 	struct tar_run run;
 	enum tar_result got = read_map_number(r, &stored, &count);
 
-	if (got == TAR_MEMBER && count > TAR_EXTENTS_MAX)
+	if (got == TAR_MEMBER && count > TAR_RUNS_MAX)
 		return bad(r, "too many runs in a sparse file");
 	for (i = 0; got == TAR_MEMBER && i < count; i++) {
 		got = read_map_number(r, &stored, &run.offset);
@@ -560,10 +556,8 @@ read_new_map(struct tar_reader *r)
 	}
 	if (got != TAR_MEMBER)
 		return got;
-	if (buf_failed(&r->map)) {
-		errno = ENOMEM;
+	if (buf_failed(&r->map))
 		return TAR_FAILED;
-	}
 	rest = -stored & (BLOCK - 1);
 	if (rest > r->left)
 		return bad(r, "a sparse map that is none");
@@ -593,6 +587,8 @@ read_map(struct tar_reader *r, struct tar_member *m)
 	} else {
 		return TAR_MEMBER;
 	}
+	if (got == TAR_MEMBER && buf_failed(&r->map))
+		return TAR_FAILED;
 	m->sparse = true;
 	return got == TAR_MEMBER ? check_map(r, m->size) : got;
 }
@@ -608,10 +604,8 @@ take_member(struct tar_reader *r, struct tar_member *m, uint64_t size)
 
 	*m = (struct tar_member){ .flag = r->tar.th_buf.typeflag };
 	set_target(r);
-	if (buf_failed(&r->name) || buf_failed(&r->target)) {
-		errno = ENOMEM;
+	if (buf_failed(&r->name) || buf_failed(&r->target))
 		return TAR_FAILED;
-	}
 	if (r->name.len == 0)
 		return bad(r, "an empty name");
 	m->name = trim(buf_span(&r->name), &slash);

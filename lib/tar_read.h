@@ -6,7 +6,7 @@
  * and 1.0.  The archive is hostile: each number is bounded, each header's
  * sum is checked, a name is only what the header says, and nothing is
  * resolved or trusted here; whether a member may be written is the caller's
- * business.  Memory is bounded by TAR_PAX_MAX and TAR_EXTENTS_MAX.
+ * business.  Memory is bounded by TAR_PAX_MAX and TAR_RUNS_MAX.
  */
 #ifndef TAR_READ_H
 #define TAR_READ_H
@@ -18,7 +18,7 @@
 #include "span.h"
 
 #define TAR_PAX_MAX	1048576	/* bytes of one member's extended header */
-#define TAR_EXTENTS_MAX	131072	/* runs of data in one sparse file */
+#define TAR_RUNS_MAX	131072	/* runs of data in one sparse file */
 
 enum tar_type {
 	TAR_FILE,		/* also type 7 and v7's NUL */

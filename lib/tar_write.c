@@ -7,8 +7,8 @@
 
 #include "beneath.h"
 #include "buf.h"
-#include "tar_write.h"
 #include "json.h"
+#include "tar_write.h"
 
 #define OCTAL_SIZE_MAX	((1ULL << 33) - 1)	/* 11 octal digits */
 #define NAME_FIELD	100
@@ -19,8 +19,8 @@ struct tar_writer {
 	TAR tar;		/* libtar's codec of one header; never opened */
 	struct buf pax;		/* records of one member */
 	struct buf map;		/* of one sparse member */
-	uint64_t left;		/* data the member lacks */
-	unsigned padding;	/* after its data */
+	uint64_t stored;	/* bytes of data that the member has in all */
+	uint64_t left;		/* and that it lacks */
 };
 
 struct tar_writer *
@@ -147,8 +147,6 @@ put_name(struct tar_writer *w, struct span path, bool folder)
 	if (folder)
 		name[all.n++] = '/';
 	if (!is_plain_ascii(all)) {
-		if (!utf8_is_valid(path))
-			add_record(&w->pax, "hdrcharset", span_of("BINARY"));
 		add_record(&w->pax, "path", all);
 	} else if (all.n > NAME_FIELD && (at = split_at(all)) > 0) {
 		put_field(h->prefix, PREFIX_FIELD, (struct span){ name, at });
@@ -164,14 +162,8 @@ put_name(struct tar_writer *w, struct span path, bool folder)
 static void
 put_target(struct tar_writer *w, struct span target)
 {
-	bool binary = !utf8_is_valid(target);
-
-	if (target.n > NAME_FIELD || !is_plain_ascii(target)) {
-		if (binary && (w->pax.len == 0 ||
-		    memmem(w->pax.data, w->pax.len, "hdrcharset", 10) == NULL))
-			add_record(&w->pax, "hdrcharset", span_of("BINARY"));
+	if (target.n > NAME_FIELD || !is_plain_ascii(target))
 		add_record(&w->pax, "linkpath", target);
-	}
 	put_field(w->tar.th_buf.linkname, NAME_FIELD, target);
 }
 
@@ -222,6 +214,7 @@ write_header(struct tar_writer *w)
 	return sink_write(w->sink, h, T_BLOCKSIZE);
 }
 
+/* After size bytes of data, to the end of their last block. */
 static int
 write_padding(struct tar_writer *w, uint64_t size)
 {
@@ -240,12 +233,10 @@ write_pax(struct tar_writer *w, struct span path)
 	char name[NAME_FIELD] = "PaxHeaders/";
 	size_t n = strlen(name), i;
 
+	if (buf_failed(&w->pax))
+		return -1;
 	if (w->pax.len == 0)
 		return 0;
-	if (buf_failed(&w->pax)) {
-		errno = ENOMEM;
-		return -1;
-	}
 	for (i = 0; i < last.n && n < sizeof(name) - 1; i++)
 		name[n++] = (unsigned char)last.p[i] >= 0x20 &&
 		    (unsigned char)last.p[i] < 0x7f ? last.p[i] : '_';
@@ -260,6 +251,19 @@ write_pax(struct tar_writer *w, struct span path)
 	w->tar.th_buf = saved;
 	buf_reset(&w->pax, 65536);
 	return 0;
+}
+
+/*
+ * The first record of a member that has bytes which are no UTF-8: it is about
+ * the path and the target alike (POSIX.1-2008, pax Extended Header).
+ */
+static void
+begin_records(struct tar_writer *w, const struct entry *e)
+{
+	buf_reset(&w->pax, 65536);
+	if (!utf8_is_valid(e->path) ||
+	    (e->type == ENTRY_LINK && !utf8_is_valid(e->target)))
+		add_record(&w->pax, "hdrcharset", span_of("BINARY"));
 }
 
 static char
@@ -284,15 +288,14 @@ write_member(struct tar_writer *w, const struct entry *e, uint64_t stored)
 		put_target(w, e->target);
 	if (write_pax(w, e->path) == -1 || write_header(w) == -1)
 		return -1;
-	w->left = stored;
-	w->padding = (unsigned)(-stored & (T_BLOCKSIZE - 1));
+	w->stored = w->left = stored;
 	return 0;
 }
 
 int
 tar_write_entry(struct tar_writer *w, const struct entry *e)
 {
-	buf_reset(&w->pax, 65536);
+	begin_records(w, e);
 	return write_member(w, e, e->type == ENTRY_FILE ? e->size : 0);
 }
 
@@ -305,7 +308,7 @@ add_line(struct buf *b, uint64_t value)
 
 /* The map at the head of the data, in whole blocks. */
 static int
-make_map(struct tar_writer *w, uint64_t size, const struct tar_extent *x,
+make_map(struct tar_writer *w, uint64_t size, const struct tar_run *x,
     size_t n, uint64_t *bytes)
 {
 	size_t i;
@@ -326,27 +329,21 @@ make_map(struct tar_writer *w, uint64_t size, const struct tar_extent *x,
 	}
 	while (w->map.len % T_BLOCKSIZE != 0 && !buf_failed(&w->map))
 		buf_add_char(&w->map, '\0');
-	if (buf_failed(&w->map)) {
-		errno = ENOMEM;
-		return -1;
-	}
-	return 0;
+	return buf_failed(&w->map) ? -1 : 0;
 }
 
 int
 tar_write_sparse(struct tar_writer *w, const struct entry *e,
-    const struct tar_extent *extents, size_t n)
+    const struct tar_run *runs, size_t n)
 {
 	struct entry stored = *e;
 	struct span last = path_name(e->path);
 	char name[64 + ENTRY_NAME_MAX];
 	uint64_t bytes;
 
-	if (make_map(w, e->size, extents, n, &bytes) == -1)
+	if (make_map(w, e->size, runs, n, &bytes) == -1)
 		return -1;
-	buf_reset(&w->pax, 65536);
-	if (!utf8_is_valid(e->path))
-		add_record(&w->pax, "hdrcharset", span_of("BINARY"));
+	begin_records(w, e);
 	add_record(&w->pax, "GNU.sparse.major", span_of("1"));
 	add_record(&w->pax, "GNU.sparse.minor", span_of("0"));
 	add_record(&w->pax, "GNU.sparse.name", e->path);
@@ -392,14 +389,11 @@ tar_write_commit(struct tar_writer *w, size_t len)
 int
 tar_write_member_end(struct tar_writer *w)
 {
-	static const char zeros[T_BLOCKSIZE];
-
 	if (w->left != 0) {
 		errno = EINVAL;
 		return -1;
 	}
-	return w->padding == 0 ? 0 :
-	    sink_write(w->sink, zeros, w->padding);
+	return write_padding(w, w->stored);
 }
 
 int

@@ -14,11 +14,7 @@
 
 #include "entry.h"
 #include "sink.h"
-
-/* A run of data in a sparse file. */
-struct tar_extent {
-	uint64_t offset, len;
-};
+#include "tar_pax.h"
 
 struct tar_writer;
 
@@ -33,11 +29,11 @@ void tar_write_free(struct tar_writer *w);	/* NULL too */
 int tar_write_entry(struct tar_writer *w, const struct entry *e);
 
 /*
- * The same for a file with holes: exactly the bytes of the n extents must
- * follow, one after another.  Extents are in order and do not overlap.
+ * The same for a file with holes: exactly the bytes of the n runs must
+ * follow, one after another.  Runs are in order and do not overlap.
  */
 int tar_write_sparse(struct tar_writer *w, const struct entry *e,
-    const struct tar_extent *extents, size_t n);
+    const struct tar_run *runs, size_t n);
 
 /*
  * A run of the member's data.  Either given, or read straight from a file

@@ -143,23 +143,6 @@ tree_check_time(const struct found *e, struct fault *f)
 	    "its time is not between 1678 and 2262");
 }
 
-bool
-entry_equal(const struct entry *a, const struct entry *b)
-{
-	if (a->type != b->type)
-		return false;
-	switch (a->type) {
-	case ENTRY_FILE:
-		return a->mode == b->mode && a->size == b->size &&
-		    memcmp(a->sha256, b->sha256, SHA256_SIZE) == 0;
-	case ENTRY_DIR:
-		return a->mode == b->mode;
-	case ENTRY_LINK:
-		break;
-	}
-	return span_equal(a->target, b->target);
-}
-
 /* One that was put there, with what it is now. */
 static int
 add_put(struct statcache_writer *w, struct beneath *b, const struct entry *e)

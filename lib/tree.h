@@ -17,7 +17,11 @@ struct found {
 	struct entry entry;
 	char link[ENTRY_TARGET_MAX];
 	bool summed;		/* entry.sha256 holds, for what at.st says */
-	int64_t read_ns;	/* when it was read (statcache_add) */
+	/*
+	 * When it was read (statcache_add): INT64_MAX when a cache proved it,
+	 * INT64_MIN when it changed meanwhile, which proves nothing later.
+	 */
+	int64_t read_ns;
 };
 
 /*
@@ -37,9 +41,6 @@ int tree_sum(struct walk *w, struct found *e, struct statcache *cache,
 
 /* A file's time must be one that a manifest can say.  0, or -1 with f. */
 int tree_check_time(const struct found *e, struct fault *f);
-
-/* Same type, and content and mode, mode, or target; both sums are known. */
-bool entry_equal(const struct entry *a, const struct entry *b);
 
 /*
  * A cache of the tree below root after lines (manifest_open_lines) took their

@@ -44,7 +44,7 @@ int unpack_recover_left(int root, int64_t deadline, struct fault *f);
 
 /*
  * The manifest of what the receiver would have if only what came so far were
- * put in its place; ENOENT is a fault when nothing was cut short.
+ * put in its place.  0, or -1 with f: a FAULT_INPUT when nothing was cut short.
  */
 int unpack_partial(int root, int64_t deadline, struct manifest_writer *out,
     struct fault *f);

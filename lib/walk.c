@@ -80,21 +80,21 @@ static int
 drop_half(struct level *l)
 {
 	struct buf kept = { .data = NULL };
+	const char *dropped;
 	size_t i;
+	int got;
 
 	if (sort_names(l) == -1)
 		return -1;
 	l->n /= 2;
 	for (i = 0; i < l->n; i++)
 		buf_add(&kept, l->sorted[i], strlen(l->sorted[i]) + 1);
-	buf_reset(&l->before, DENTS_SIZE);
-	buf_add(&l->before, l->sorted[l->n] + 1, strlen(l->sorted[l->n]));
+	dropped = l->sorted[l->n] + 1;
+	got = buf_set(&l->before, (struct span){ dropped,
+	    strlen(dropped) + 1 });
 	buf_free(&l->names);
 	l->names = kept;
-	if (!buf_failed(&l->names) && !buf_failed(&l->before))
-		return 0;
-	errno = ENOMEM;
-	return -1;
+	return buf_failed(&l->names) ? -1 : got;
 }
 
 static bool
@@ -124,10 +124,7 @@ add_names(struct level *l, const char *dents, size_t len)
 		    NAMES_ROOM && drop_half(l) == -1)
 			return -1;
 	}
-	if (!buf_failed(&l->names))
-		return 0;
-	errno = ENOMEM;
-	return -1;
+	return buf_failed(&l->names) ? -1 : 0;
 }
 
 static int
@@ -159,12 +156,8 @@ read_more(struct walk *w, struct level *l)
 	if (l->before.len == 0)
 		return 0;
 	last = l->sorted[l->n - 1] + 1;
-	buf_reset(&l->after, DENTS_SIZE);
-	buf_add(&l->after, last, strlen(last) + 1);
-	if (buf_failed(&l->after)) {
-		errno = ENOMEM;
+	if (buf_set(&l->after, (struct span){ last, strlen(last) + 1 }) == -1)
 		return -1;
-	}
 	return lseek(l->fd, 0, SEEK_SET) == -1 || read_names(w, l) == -1 ?
 	    -1 : 1;
 }
@@ -373,10 +366,8 @@ take_name(struct walk *w, struct level *l, struct walk_entry *e)
 	if (l->path_len > 0)
 		buf_add_char(&w->path, '/');
 	buf_add(&w->path, name + 1, strlen(name + 1));
-	if (buf_failed(&w->path)) {
-		errno = ENOMEM;
+	if (buf_failed(&w->path))
 		return -1;
-	}
 	*e = (struct walk_entry){ .path = buf_span(&w->path), .dir = l->fd,
 	    .name = name + 1 };
 	e->excluded = !scope_has(w->scope, e->path);
@@ -471,42 +462,4 @@ walk_has_excluded(int folder, struct span path, const struct scope *s)
 			break;
 	walk_free(w);
 	return r == WALK_FAILED ? -1 : r == WALK_ENTRY;
-}
-
-/* Beyond what can be counted it goes round: different, and no more than that. */
-static int64_t
-count_ns(const struct timespec *t)
-{
-	return (int64_t)((uint64_t)t->tv_sec * 1000000000 +
-	    (uint64_t)t->tv_nsec);
-}
-
-int64_t
-stat_mtime_ns(const struct stat *st)
-{
-	return count_ns(&st->st_mtim);
-}
-
-int64_t
-stat_ctime_ns(const struct stat *st)
-{
-	return count_ns(&st->st_ctim);
-}
-
-bool
-stat_mtime_counts(const struct stat *st)
-{
-	/* What tar_pax.c reads. */
-	return st->st_mtim.tv_sec >= -9223372035 &&
-	    st->st_mtim.tv_sec <= 9223372035;
-}
-
-void
-entry_from_stat(struct entry *e, const struct stat *st)
-{
-	e->type = S_ISDIR(st->st_mode) ? ENTRY_DIR :
-	    S_ISLNK(st->st_mode) ? ENTRY_LINK : ENTRY_FILE;
-	e->mode = e->type == ENTRY_LINK ? 0777 : st->st_mode & 0777;
-	e->size = e->type == ENTRY_FILE ? (uint64_t)st->st_size : 0;
-	e->mtime_ns = e->type == ENTRY_FILE ? stat_mtime_ns(st) : 0;
 }

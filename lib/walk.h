@@ -76,12 +76,4 @@ ssize_t walk_read_link(const struct walk_entry *e,
  */
 int walk_has_excluded(int folder, struct span path, const struct scope *s);
 
-/* st in the terms of an entry; path, sha256 and target are left alone. */
-void entry_from_stat(struct entry *e, const struct stat *st);
-int64_t stat_mtime_ns(const struct stat *st);
-int64_t stat_ctime_ns(const struct stat *st);
-
-/* Whether nanoseconds can say the time; else they only tell it from others. */
-bool stat_mtime_counts(const struct stat *st);
-
 #endif

@@ -654,6 +654,17 @@ begin_put() {
 	[ "$(pc-file list --json . | jq -c 'select(.name == "d") | .mode')" = 1000 ]
 }
 
+@test "pc-file list: --json: every time that a file can have" {
+	mkdir d
+	for at in 0 0.000000001 1.5 -0.5 -1 -1.25 10413792000.000000007; do
+		touch -d "@$at" d/f
+		[ "$(stat -c %Y d/f)" = "$(date -d "@$at" +%s)" ] || continue
+		run -0 pc-file list --json d
+		[[ $output == *"\"mtimeNs\":\"$(stat -c %.9Y d/f |
+		    sed 's/\.//; s/^\(-\{0,1\}\)0*\(.\)/\1\2/')\"}" ]]
+	done
+}
+
 @test "pc-file list: 20,000 names, and one that goes away meanwhile" {
 	mkdir d
 	seq 20000 | (cd d && xargs touch)

@@ -319,3 +319,21 @@ t.close()'
 	EOF
 	run -0 python3 "$BATS_TEST_DIRNAME/tree.py" compare A P
 }
+
+@test "archives: names that are no UTF-8 are said to be none, before any of them" {
+	mkdir -p W/hdrcharset X
+	ln -s "$(printf '\377\376')" "W/hdrcharset/$(printf '\303\251')"
+	ln -s "$(printf '\377\376')" "X/$(printf '\303\251')"
+	touch "X/$(printf '\377')"
+	for t in W X; do
+		pc-tarsync pack -C $t >a.tar
+		python3 - <<-'EOF'
+			import tarfile
+			heads = [m.pax_headers for m in tarfile.open("a.tar")]
+			heads = [h for h in heads if "path" in h]
+			assert heads
+			for h in heads:
+			    assert list(h.items())[0] == ("hdrcharset", "BINARY"), h
+		EOF
+	done
+}

@@ -258,8 +258,33 @@ conflict_dir() {
 	pc-tarsync pack -C R --since R/.paperclip-runtime/manifest >back.tar
 	run -111 bash -c 'pc-tarsync merge --baseline m -C W <back.tar >/dev/full'
 	[ ! -e W/.paperclip-runtime/merging ]
+	[ ! -e W.paperclip-restore.lock ]
 	pc-tarsync recover -C W
 	[ "$(cat W/f)" = 2 ]
+}
+
+@test "merge: an error of any kind leaves no lock for peers to find dead" {
+	mkdir W && printf 1 >W/f
+	in_
+	printf 2 >R/f
+	run -111 back --source-manifest no/such/folder
+	[ ! -e W.paperclip-restore.lock ]
+	run -100 back --source-manifest R
+	[ ! -e W.paperclip-restore.lock ]
+	[ "$(cat W/f)" = 1 ]
+}
+
+@test "merge: nor half a file where files need a name" {
+	mkdir W && printf 1 >W/f
+	in_
+	printf 2 >R/f
+	pc-tarsync pack -C R --since R/.paperclip-runtime/manifest >back.tar
+	strace -qq -o log -e 'trace=?access,?faccessat,?faccessat2' \
+	    -e 'inject=?access,?faccessat,?faccessat2:error=ENOENT' \
+	    pc-tarsync merge --baseline m -C W --source-manifest M1 \
+	    <back.tar >/dev/full 2>err || [ $? = 111 ]
+	[ "$(<err)" = "pc-tarsync: stdout: No space left on device" ]
+	[ -z "$(find . -maxdepth 1 -name '.pc-put.*' -o -name 'M1*')" ]
 }
 
 @test "merge: names of any bytes, and text that needs escapes, in the report" {
@@ -401,4 +426,67 @@ attack() {
 	grep -q '"path":".git","action":"held","conflict":true,"reason":"protected"' report
 	git -C W fsck --full --strict
 	[ "$(git -C W log --format=%s)" = one ]
+}
+
+# --- without memory -----------------------------------------------------------
+
+# without INPUT COMMAND... - with every single allocation failing, and as it is
+# at last; each time after `fresh`, and before `check STATUS`.
+without() {
+	local in=$1 at status last=
+	shift
+	for ((at = 0; at < 2000; at++)); do
+		fresh
+		status=0
+		NOMEMORY_AT=$at LD_PRELOAD=$PWD/nomemory.so "$@" <"$in" >out 2>err || status=$?
+		echo "allocation $at: $status $(<err)"
+		[ "$status" -eq 0 ] || [ "$status" -eq 111 ]
+		check "$status"
+		# Some can be done without, but not twenty in a row.
+		last=${last}$status-
+		[[ $last != *0-0-0-0-0-0-0-0-0-0-0-0-0-0-0-0-0-0-0-0- ]] || break
+	done
+	[ "$at" -gt 25 ] && [ "$at" -lt 2000 ]
+}
+
+@test "pc-tarsync: without memory at any point: as always, or 111" {
+	[[ $(command -v pc-tarsync) == */bin/pc-tarsync ]] || skip "nothing can be loaded into it"
+	cc -shared -fPIC -O1 -o nomemory.so "$BATS_TEST_DIRNAME/nomemory.c"
+	git init -q --template= -b main W/git
+	printf one >W/a && mkdir W/d && printf one >W/d/f
+	git -C W/git commit -q --allow-empty -m one
+	in_
+	cp -a R R0
+	ln -s a "R/$(printf 'l\377')" && printf two >R/a && rm R/d/f
+	git -C R/git commit -q --allow-empty -m two
+	printf one >W/git/.git/description
+	pc-tarsync pack -C R --since R/.paperclip-runtime/manifest >back.tar
+	cp -a W W0
+
+	fresh() { :; }
+	check() { [ "$1" -ne 0 ] || cmp out back.tar; }
+	without /dev/null pc-tarsync pack -C R --since R/.paperclip-runtime/manifest
+
+	fresh() { rm -rf T && cp -a R0 T; }
+	check() {
+		[ "$1" -eq 0 ] || pc-tarsync unpack -C T <back.tar
+		pc-tarsync diff R/.paperclip-runtime/manifest.next T
+	}
+	pc-tarsync snapshot -C R >R/.paperclip-runtime/manifest.next
+	without back.tar pc-tarsync unpack -C T
+
+	fresh() { rm -rf T state && cp -a W0 T; }
+	merged() { pc-tarsync merge --baseline m -C T <back.tar; }
+	same() { diff -r --no-dereference -x .paperclip-runtime "$@"; }
+	report() { sed 's:/conflicts/[^/]*:/conflicts/RUN:' "$1"; }
+	fresh && merged >report && report report >want && mv T merged
+	check() {
+		if [ "$1" -eq 0 ]; then
+			report out | cmp - want
+		else
+			merged >again
+		fi
+		same T merged
+	}
+	without back.tar pc-tarsync merge --baseline m -C T
 }

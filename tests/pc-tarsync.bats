@@ -496,6 +496,7 @@ t.extractall('P', filter='fully_trusted') if hasattr(tarfile, 'data_filter') \
 	refused "$head" "{\"path\":\"b\",$file" "{\"path\":\"b/c\",$file"
 	refused "$head" '{"path":".paperclip-runtime","type":"dir","mode":493}'
 	refused "$head" '{"pathBase64":"YQ==","type":"dir","mode":493}'
+	refused "$head" '{"pathBase64":"","type":"dir","mode":493}'
 	refused "$head" '{"path":"l","type":"link","target":""}'
 	refused "$head" '{"path":"l","type":"link","target":"a\u0000b"}'
 	refused "$head" "{\"path\":\"b\",${file/420/420,\"target\":\"x\"}"
