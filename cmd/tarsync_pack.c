@@ -181,8 +181,7 @@ tarsync_snapshot(struct tarsync *t)
 	else
 		take_whole(t, root, &m);
 	if (manifest_end(&m, id) == -1)
-		cli_fail_errno(t->output != NULL ? t->output :
-		    "stdout");
+		cli_fail_errno(t->output != NULL ? t->output : "stdout");
 	outfile_commit(&out);
 	manifest_writer_free(&m);
 	scope_free(&t->scope);
