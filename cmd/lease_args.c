@@ -7,14 +7,16 @@
 
 enum kind { TEXT, DURATION, NUMBER, FLAG, LEVEL };
 
-/* mark stands for the option in a command's list. */
+/* mark stands for the option in a command's list; least is of a number. */
 static const struct {
 	const char *name;
 	char mark;
 	enum kind kind;
 	size_t at;
+	int64_t least;
 } table[] = {
-#define AT(member) offsetof(struct lease_args, member)
+#define AT(member) AT_LEAST(member, 0)
+#define AT_LEAST(member, least) offsetof(struct lease_args, member), (least)
 	{ "actor", 'a', TEXT, AT(actor) },
 	{ "all-companies", 'A', FLAG, AT(all) },
 	{ "busy-status", 'b', NUMBER, AT(busy_status) },
@@ -24,14 +26,15 @@ static const struct {
 	{ "driver", 'd', TEXT, AT(driver) },
 	{ "env", 'e', TEXT, AT(env) },
 	{ "epoch", 'E', NUMBER, AT(epoch) },
-	{ "expiry", 'x', DURATION, AT(expiry) },
+	{ "expiry", 'x', DURATION, AT_LEAST(expiry, LEASE_EXPIRY_MIN_MS) },
 	{ "follow", 'f', FLAG, AT(follow) },
 	{ "for", 'F', LEVEL, AT(levels) },
 	{ "grace", 'g', DURATION, AT(grace) },
-	{ "heartbeat", 'H', DURATION, AT(heartbeat) },
+	{ "heartbeat", 'H', DURATION, AT_LEAST(heartbeat,
+	    LEASE_HEARTBEAT_MIN_MS) },
 	{ "issue", 'i', TEXT, AT(issue) },
 	{ "json", 'j', FLAG, AT(json) },
-	{ "max", 'n', NUMBER, AT(max) },
+	{ "max", 'n', NUMBER, AT_LEAST(max, 1) },
 	{ "metadata", 'm', TEXT, AT(metadata) },
 	{ "name", 'N', TEXT, AT(name) },
 	{ "policy", 'P', TEXT, AT(policy) },
@@ -48,6 +51,7 @@ static const struct {
 	{ "timeout", 't', DURATION, AT(wait) },
 	{ "workspace", 'w', TEXT, AT(workspace) }
 #undef AT
+#undef AT_LEAST
 };
 
 #define OPTIONS (sizeof(table) / sizeof(table[0]))
@@ -59,8 +63,8 @@ void
 lease_args_init(struct lease_args *a)
 {
 	*a = (struct lease_args){ .expiry = -1, .grace = -1, .heartbeat = -1,
-	    .retained = -1, .since = -1, .store_wait = -1, .wait = -1,
-	    .busy_status = 1 };
+	    .retained = -1, .since = -1, .store_wait = STORE_WAIT_MS,
+	    .wait = -1, .busy_status = 1 };
 }
 
 static int
@@ -100,20 +104,19 @@ take(struct lease_args *a, size_t i, char *text, struct problem *p)
 		*(bool *)at = true;
 		return 0;
 	case DURATION:
-		if (units_parse_duration(text, at) == 0) {
-			/* No lease is for ever. */
-			if (table[i].mark == 'x' && *(int64_t *)at == 0)
-				return wrong(p, table[i].name,
-				    "under a second");
-			return 0;
-		}
-		return wrong(p, table[i].name,
-		    "not a duration like 250ms, 10s, 5m, 1h");
+		if (units_parse_duration(text, at) == -1)
+			return wrong(p, table[i].name,
+			    "not a duration like 250ms, 10s, 5m, 1h");
+		if (*(int64_t *)at < table[i].least)
+			return wrong(p, table[i].name, "too short");
+		return 0;
 	case NUMBER:
 		if (units_parse_number(text, table[i].mark == 'b' ? 255 :
-		    INT64_MAX, at) == 0)
-			return 0;
-		return wrong(p, table[i].name, "not a number in range");
+		    INT64_MAX, at) == -1 ||
+		    *(uint64_t *)at < (uint64_t)table[i].least)
+			return wrong(p, table[i].name,
+			    "not a number in range");
+		return 0;
 	default:
 		return take_level(at, text, p);
 	}

@@ -115,9 +115,8 @@ renew(struct running *r, const char *metadata)
 	struct lease l;
 
 	/* A few answers that do not come must not take us past the deadline. */
-	if (r->a->store_wait == -1)
-		store_set_wait(r->x->s, greater(smaller(STORE_WAIT_MS,
-		    (r->good_until - r->grace - began) / 4), ANSWER_MIN_MS));
+	store_set_wait(r->x->s, smaller(r->x->store_wait,
+	    greater((r->good_until - r->grace - began) / 4, ANSWER_MIN_MS)));
 	if (lease_renew(r->x->s, &r->x->caller, r->g.lease.id,
 	    r->g.lease.token, r->g.expiry_ms, metadata, &l, &m, &p) == 0) {
 		r->good_until = began + r->g.expiry_ms;
@@ -245,8 +244,7 @@ release(struct running *r, int status)
 		buf_add_char(said, '\0');
 		how.end.failure = buf_failed(said) ? reason : said->data;
 	}
-	if (r->a->store_wait == -1)
-		store_set_wait(r->x->s, STORE_WAIT_MS);
+	store_set_wait(r->x->s, r->x->store_wait);
 	if (lease_release_run(r->x->s, &r->x->caller, &how, &p) == -1)
 		cli_warn("release", problem_text(&p));
 	problem_clear(&p);
@@ -285,7 +283,7 @@ set_times(struct running *r)
 	r->grace = smaller(a->grace == -1 ? GRACE_MS : a->grace, expiry / 4);
 	r->heartbeat = smaller(a->heartbeat == -1 ? LEASE_HEARTBEAT_MS :
 	    a->heartbeat, expiry / 4);
-	r->heartbeat = greater(r->heartbeat, 10);
+	r->heartbeat = greater(r->heartbeat, LEASE_HEARTBEAT_MIN_MS);
 	r->good_until = r->g.since + expiry;
 }
 

@@ -22,6 +22,7 @@ struct lease_args {
 /* Where the commands work. */
 struct lease_session {
 	struct store *s;
+	int64_t store_wait;		/* ms, of the store when it was opened */
 	struct caller caller;
 	bool json;
 	bool batch;

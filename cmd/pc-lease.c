@@ -219,8 +219,11 @@ open_session(struct lease_session *x, const struct lease_args *a,
 	    .run = a->run != NULL ? a->run : "" };
 	if (where == NULL)
 		where = default_store();
-	if (store_open(&x->s, where, a->store_wait > 0 ? a->store_wait :
-	    STORE_WAIT_MS, p) == -1 || lease_schema_ready(x->s, p) == -1)
+	/* For ever is as long as there is a number for. */
+	x->store_wait = a->store_wait > 0 && a->store_wait < INT32_MAX ?
+	    a->store_wait : INT32_MAX;
+	if (store_open(&x->s, where, x->store_wait, p) == -1 ||
+	    lease_schema_ready(x->s, p) == -1)
 		fail(x->json, p);
 }
 

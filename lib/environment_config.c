@@ -58,6 +58,10 @@ check_config(const struct environment_config *c, struct problem *p)
 	if (c->expiry_ms < LEASE_EXPIRY_MIN_MS)
 		return problem_set(p, PROBLEM_INPUT, "invalid_input",
 		    "config: expiry: under a second");
+	/* Who runs it may die: then somebody else does, after that. */
+	if (c->cleanup_ms == 0)
+		return problem_set(p, PROBLEM_INPUT, "invalid_input",
+		    "config: cleanupTimeout: cannot be for ever");
 	if (leasing_check_text("config: provider", c->provider,
 	    LEASING_TEXT_MAX, p) == -1)
 		return -1;

@@ -22,6 +22,7 @@
 #include "lease_state.h"
 
 #define LEASE_EXPIRY_MIN_MS	1000
+#define LEASE_HEARTBEAT_MIN_MS	10
 #define LEASE_HEARTBEAT_MS	15000	/* a quarter of the usual expiry */
 
 /* A row; its texts belong to the memory that it was read into; "" is none. */

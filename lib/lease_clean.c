@@ -80,8 +80,7 @@ run(struct tasks *all, const struct program *program,
 {
 	const struct task_start start = { program->argv, program->env, -1,
 	    -1 };
-	int64_t deadline = config->cleanup_ms == 0 ? -1 :
-	    clock_mono_ms() + config->cleanup_ms;
+	int64_t deadline = clock_mono_ms() + config->cleanup_ms;
 	struct task t;
 	bool late = false;
 	int result = -1;

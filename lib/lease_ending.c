@@ -3,7 +3,6 @@
 #include "lease_ending.h"
 
 #define CLAIM_SPARE_MS	30000	/* after a clean-up's own time limit */
-#define IDS_MAX		4096	/* at a time; the rest the next time */
 
 /* One lease on its way; the memory is that of its rows. */
 struct ending {
@@ -336,11 +335,11 @@ lease_take_ids(struct store *s, struct lease_ids *ids,
 	int more = 1;
 
 	*ids = (struct lease_ids){ .n = 0 };
-	ids->v = fields_alloc(m, IDS_MAX * sizeof(*ids->v));
-	ids->companies = fields_alloc(m, IDS_MAX * sizeof(*ids->v));
+	ids->v = fields_alloc(m, LEASE_IDS_MAX * sizeof(*ids->v));
+	ids->companies = fields_alloc(m, LEASE_IDS_MAX * sizeof(*ids->v));
 	if (ids->v == NULL || ids->companies == NULL)
 		return problem_memory(p);
-	while (ids->n < IDS_MAX && (more = store_next(s, p)) == 1) {
+	while (ids->n < LEASE_IDS_MAX && (more = store_next(s, p)) == 1) {
 		ids->v[ids->n] = leasing_keep(m, store_text(s, 0), p);
 		ids->companies[ids->n] = leasing_keep(m, store_text(s, 1), p);
 		if (ids->v[ids->n] == NULL || ids->companies[ids->n] == NULL)

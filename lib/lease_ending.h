@@ -19,7 +19,12 @@ int lease_end_one(struct store *s, const struct caller *c, const char *id,
     enum lease_ending_kind kind, int64_t retain_ms,
     const struct lease_release *r, struct problem *p);
 
-/* Ids that a statement gives, and each ended.  As lease_release_run. */
+#define LEASE_IDS_MAX	4096
+
+/*
+ * Ids and companies that a statement gives, up to LEASE_IDS_MAX, kept in m.
+ * 0, or -1 with p.
+ */
 struct lease_ids {
 	char **v, **companies;
 	size_t n;

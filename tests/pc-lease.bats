@@ -813,6 +813,30 @@ waits_in() {
 	done
 }
 
+@test "pc-lease sweep: what is kept for long is not in the way of what is due" {
+	for kind in "${STORES[@]}"; do
+		use "$kind"
+		pc-lease env add box -c '{"policy":"retain_on_failure"}' >/dev/null
+		pc-lease acquire box --run R >/dev/null
+		pc-lease release --run R --status failed >/dev/null
+		rest="company, environment, workspace, issue, run, status,
+		    outcome, policy, provider, provider_lease, fingerprint,
+		    token, acquired, used, expires, released, failure, cleanup,
+		    metadata"
+		# More than are looked at together, and all of them before it.
+		sql "INSERT INTO pc_leases (id, $rest)
+		    WITH RECURSIVE count(n) AS (SELECT 1 UNION ALL
+		    SELECT n + 1 FROM count WHERE n < 4100)
+		    SELECT '00' || n, $rest FROM pc_leases, count"
+		pc-lease acquire box --run S >/dev/null
+		lapse
+		pc-lease sweep >/dev/null
+		[ "$(sql "SELECT status, COUNT(*) FROM pc_leases
+		    GROUP BY status ORDER BY status")" = \
+		    $'expired|1\nretained|4101' ]
+	done
+}
+
 @test "pc-lease batch: a line each, answered each, whatever is in it" {
 	use sqlite
 	run -0 --separate-stderr pc-lease batch <<-'END'
@@ -829,6 +853,9 @@ waits_in() {
 		acquire box --timeout
 		acquire a b c
 		acquire box --expiry 0
+		acquire box --expiry 999ms
+		log -n 0
+		env add never -c {"cleanupTimeout":0}
 
 		renew nil --epoch 1
 		["release", "--run", "a b"]
@@ -850,6 +877,9 @@ waits_in() {
 		100 usage
 		100 usage
 		100 usage
+		100 usage
+		100 usage
+		100 invalid_input
 		100 usage
 		100 lease_not_found
 		0 -
