@@ -227,6 +227,19 @@ cli_bad_option(int found, char *const argv[], const struct option *options)
 	cli_fail(EXIT_NEVER, optopt != 0 ? letter : object, "unknown option");
 }
 
+_Noreturn void
+cli_foreign_option(int option, const struct option *options,
+    const char *command)
+{
+	char name[64], reason[64];
+
+	while (options->val != option)
+		options++;
+	(void)snprintf(name, sizeof(name), "--%s", options->name);
+	(void)snprintf(reason, sizeof(reason), "not an option of %s", command);
+	cli_fail(EXIT_NEVER, name, reason);
+}
+
 int64_t
 cli_duration(const char *option, const char *arg)
 {

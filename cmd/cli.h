@@ -60,6 +60,10 @@ struct option;
 _Noreturn void cli_bad_option(int found, char *const argv[],
     const struct option *options);
 
+/* One of options, by its val, that a command of the tool does not take. */
+_Noreturn void cli_foreign_option(int option, const struct option *options,
+    const char *command);
+
 /* Option arguments, or exit 100 naming the option. */
 int64_t cli_duration(const char *option, const char *arg);	/* ms */
 uint64_t cli_size(const char *option, const char *arg);		/* bytes */

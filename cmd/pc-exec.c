@@ -100,6 +100,7 @@ or_for_ever(int64_t ms)
 static void
 parse_options(struct options *o, int argc, char *argv[])
 {
+	bool for_output = false, for_kill = false;
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "+:C:ht:Vw:", options,
@@ -111,11 +112,13 @@ parse_options(struct options *o, int argc, char *argv[])
 		case 'h':
 			cli_help(help);
 		case 't':
+			for_kill = true;
 			o->kill_ms = or_for_ever(cli_duration("-t", optarg));
 			break;
 		case 'V':
 			cli_version();
 		case 'w':
+			for_output = true;
 			o->wait_ms = or_for_ever(cli_duration("-w", optarg));
 			break;
 		case OPT_BECOME:
@@ -132,6 +135,7 @@ parse_options(struct options *o, int argc, char *argv[])
 			o->id = cli_id(optarg);
 			break;
 		case OPT_MAX_BYTES:
+			for_output = true;
 			o->max_bytes = cli_size("--max-bytes", optarg);
 			if (o->max_bytes < EXEC_LINE_ROOM ||
 			    o->max_bytes > 256 << 20)
@@ -139,6 +143,7 @@ parse_options(struct options *o, int argc, char *argv[])
 				    "64K to 256M");
 			break;
 		case OPT_OFFSET:
+			for_output = true;
 			o->offset = cli_number("--offset", optarg,
 			    INT64_MAX);
 			break;
@@ -155,6 +160,12 @@ parse_options(struct options *o, int argc, char *argv[])
 		default:
 			cli_bad_option(opt, argv, options);
 		}
+	if (for_output && o->mode != MODE_OUTPUT)
+		cli_usage("--offset, --max-bytes and -w go with --output");
+	if (for_kill && o->mode != MODE_KILL)
+		cli_usage("-t goes with --kill");
+	if (o->scratch != NULL && o->mode != MODE_PROBE)
+		cli_usage("--scratch goes with --probe");
 	if (optind < argc)
 		o->command = argv + optind;
 	if (o->command != NULL && o->mode != MODE_INIT &&

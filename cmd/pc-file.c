@@ -103,19 +103,12 @@ find_command(const char *name)
 static void
 check_option(const struct command *c, int opt)
 {
-	struct buf name = { 0 };
 	size_t i;
 
 	for (i = 0; c->options[i] != 0; i++)
 		if (c->options[i] == opt)
 			return;
-	for (i = 0; options[i].val != opt; i++)
-		;
-	buf_add_str(&name, "--");
-	buf_add(&name, options[i].name, strlen(options[i].name) + 1);
-	if (buf_failed(&name))
-		file_fail_memory();
-	cli_fail(EXIT_NEVER, name.data, "not an option of this command");
+	cli_foreign_option(opt, options, c->name);
 }
 
 static mode_t

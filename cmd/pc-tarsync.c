@@ -161,8 +161,7 @@ check_taken(const struct command *c, int option)
 	for (o = c->options; *o != 0; o++)
 		if (*o == option)
 			return;
-	cli_fail(EXIT_NEVER, c->name, "does not take one of these options; "
-	    "see pc-tarsync --help");
+	cli_foreign_option(option, options, c->name);
 }
 
 static void

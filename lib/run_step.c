@@ -252,14 +252,55 @@ make_env(const struct texts *more)
 	return env;
 }
 
+/* Dashes first are an option's, and mean nothing to a shell. */
+static bool
+is_plain(const char *word)
+{
+	const char *rest = word + strspn(word, "-");
+
+	return runconfig_is_plain(rest) || (*rest == '\0' && rest > word);
+}
+
+static bool
+is_control(char c)
+{
+	return (unsigned char)c < ' ' || c == '\177';
+}
+
+/* Dollar-single-quotes (POSIX.1-2024, XCU 2.2.4): on one line, and safe to see. */
+static void
+put_escaped(struct buf *out, struct span word)
+{
+	char octal[5];
+	size_t i;
+
+	buf_add_str(out, "$'");
+	for (i = 0; i < word.n; i++) {
+		if (is_control(word.p[i])) {
+			(void)snprintf(octal, sizeof(octal), "\\%03o",
+			    (unsigned)word.p[i] & 0377);
+			buf_add_str(out, octal);
+			continue;
+		}
+		if (word.p[i] == '\'' || word.p[i] == '\\')
+			buf_add_char(out, '\\');
+		buf_add_char(out, word.p[i]);
+	}
+	buf_add_char(out, '\'');
+}
+
 /* As a shell would take it. */
 static void
 put_quoted(struct buf *out, struct span word)
 {
 	char *copy = strndup(word.p, word.n);
-	size_t i;
+	size_t i = 0;
 
-	if (copy != NULL && (runconfig_is_plain(copy) || *copy == '-')) {
+	while (i < word.n && !is_control(word.p[i]))
+		i++;
+	if (i < word.n) {
+		put_escaped(out, word);
+	} else if (copy != NULL && is_plain(copy)) {
 		buf_add_span(out, word);
 	} else {
 		buf_add_char(out, '\'');

@@ -423,6 +423,10 @@ read_to_end() {
 	[ "$output" = "pc-exec: stdin: a request over 4M" ]
 	[ ! -e x ]
 	run -100 pc-exec --detach --probe
+	run -100 pc-exec --offset 3 <<<'{"argv":["true"]}'
+	run -100 pc-exec --detach -w 1s <<<'{"argv":["true"],"id":"w"}'
+	run -100 pc-exec --output x -t 5s
+	run -100 pc-exec --scratch a <<<'{"argv":["true"]}'
 	run -100 pc-exec operand
 }
 

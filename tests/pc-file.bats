@@ -925,7 +925,7 @@ begin_put() {
 	END
 	one_line 100 pc-file
 	run -100 pc-file get --json f
-	[ "$output" = "pc-file: --json: not an option of this command" ]
+	[ "$output" = "pc-file: --json: not an option of get" ]
 	for command in '' put get list mkdir rename remove sha256; do
 		run --separate-stderr -0 pc-file $command --help
 		[[ $output == "usage: pc-file put "* ]]

@@ -260,11 +260,11 @@ run_here() {
 }
 
 @test "pc-run: what the relay's programs cannot do with is said, exit 100" {
+	here
 	while IFS=$'\t' read -r token options message; do
 		read -r -a words <<<"$options"
-		run --separate-stderr -100 env "$token" XDG_STATE_HOME="$PWD" \
-		    pc-run "${words[@]}" --remote "$PWD/box" --channel env -- \
-		    sleep 60
+		run --separate-stderr -100 env "$token" pc-run -c run.json \
+		    "${words[@]}" -- sleep 60
 		echo "$options: $stderr"
 		[ "$stderr" = "pc-run: relay: $message" ]
 		[ -z "$output" ]
@@ -461,6 +461,13 @@ run_here() {
 		bash -n <<<"$line"
 	done <<<"$output"
 	[[ $output == *"pc-tarsync\",\"unpack\""* ]]
+	# Whatever is in a word: it is one line, and that word to a shell.
+	words=("it's" '-u;touch there' $'a\nb\t\\\'' -n '$x')
+	pc-run --dry-run --channel printf '<%s>' "${words[@]}" -- agent >lines
+	grep -cv '^printf ' lines && return 1
+	sed 's, [^ ]*/pc-tools .*,,' lines | tail -n 1 >first
+	[ "$(bash first)" = "$(printf '<%s>' "${words[@]}")" ]
+	[ ! -e there ]
 }
 
 @test "pc-run: a terminal shows its state, a pipe does not" {
