@@ -12,6 +12,7 @@
 #include "record.h"
 
 #define BACKLOG_MAX	(1 << 20)	/* unread by the next: read no more */
+#define ANSWERS_MAX	(64 << 20)	/* bytes, and room for those in flight */
 #define BACKOFF_MS	100
 #define BACKOFF_MAX_MS	5000
 #define UP_MS		30000		/* for the first sign of life */
@@ -94,6 +95,7 @@ static void
 let_go(struct bridge *b, struct held *h)
 {
 	(void)idmap_take(&b->held, h->id);
+	b->answers -= h->answer.len;
 	buf_free(&h->answer);
 	free(h);
 }
@@ -212,17 +214,30 @@ send_answer(struct bridge *b, struct span line)
 	buf_add_char(to, '\n');
 }
 
+/*
+ * What is published is reported, and let go of; a sandbox that asks and never
+ * reports is not to fill our memory.
+ */
 static void
 take_answer(struct bridge *b, struct span line)
 {
+	size_t most = ANSWERS_MAX +
+	    (size_t)b->r->c->limits.in_flight * b->line_max;
 	struct span id = line_id(line);
 	struct held *h = id.p != NULL ? find(b, id) : NULL;
 
 	if (h == NULL)
 		return;
 	b->r->bytes += line.n;
-	if (h->answer.len == 0)
+	if (h->answer.len == 0 && b->answers >= most) {
+		drop_line(b, "too many answers that were not reported");
+		let_go(b, h);
+		return;
+	}
+	if (h->answer.len == 0) {
 		buf_add_span(&h->answer, line);
+		b->answers += h->answer.len;
+	}
 	send_answer(b, line);
 }
 

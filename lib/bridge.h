@@ -22,6 +22,7 @@ struct bridge {
 	struct task allow, forward, channel;
 	struct lines from_channel, from_forward;
 	struct idmap held;
+	size_t answers;		/* bytes of those that are held */
 	size_t line_max;
 	bool up;		/* the channel has said something */
 	bool stopping;

@@ -80,9 +80,14 @@ with_descriptors() {
 	    ulimit -n "$0" && exec "$@"' "$@"
 }
 
+# not_sanitized TOOL - what takes long, or all memory, is for the others
+not_sanitized() {
+	case $(command -v "$1") in */san/*) skip "not with sanitizers" ;; esac
+}
+
 # make_long TOOL - a request of 100 MB in the file long, for short_of_memory.
 make_long() {
-	case $(command -v "$1") in */san/*) skip "sanitizers need all of it" ;; esac
+	not_sanitized "$1"
 	{
 		printf '{"id":"r1","method":"POST","path":"/api/companies/c/issues","query":"","headers":{},"body":"'
 		head -c 100000000 /dev/zero | tr '\0' x

@@ -415,6 +415,57 @@ run_here() {
 	[[ $stderr == "pc-run: an earlier run's changes cannot be brought back: "* ]]
 }
 
+@test "pc-run: a sandbox that asks and never reports does not fill the host's memory" {
+	not_sanitized pc-run
+	mkfifo port
+	python3 - 3>&- <<-'END' >port &
+		import http.server
+
+		class Handler(http.server.BaseHTTPRequestHandler):
+		    def do_GET(self):
+		        self.send_response(200)
+		        self.send_header("Content-Type", "application/json")
+		        self.end_headers()
+		        self.wfile.write(b'"' + b"x" * 250000 + b'"')
+
+		    def log_message(self, *words):
+		        pass
+
+		server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+		print(server.server_address[1], flush=True)
+		server.serve_forever()
+	END
+	pids+=("$!")
+	API=http://127.0.0.1:$(head -n 1 port)
+	export PC_API_TOKEN=t
+	echo 'GET /api/:x' >rules
+	# As a channel: it is the relay, and asks more and more.
+	cat >channel <<-'SH'
+	#!/bin/bash
+	read -r line
+	if [[ $line != *'"--respond"'* ]]; then
+		{ printf '%s\n' "$line"; exec cat; } | "$@"
+		exit
+	fi
+	for ((i = 0; i < 1500; i++)); do
+		printf '{"id":"id-%d","method":"GET","path":"/api/x","query":"","headers":{},"body":"","createdAt":"2026-01-01T00:00:00.000Z"}\n' "$i"
+	done
+	while sleep 1; do echo; done &
+	cat >/dev/null
+	kill $!
+	SH
+	chmod +x channel
+	here "\"api\":{\"url\":\"$API\",\"rules\":\"$PWD/rules\"}"
+	jq --arg c "$PWD/channel" '.channel.argv = [$c]' run.json >r && mv r run.json
+	pc-run -c run.json --events events -- sleep 60 3>&- &
+	pid=$!
+	pids+=("$pid")
+	wait_until grep -q 'too many answers' events
+	[ "$(awk '/VmHWM/ { print $2 }' "/proc/$pid/status")" -lt 250000 ]
+	kill "$pid"
+	ended "$pid" 143
+}
+
 @test "pc-run: no token in any argument, environment, event or file" {
 	start_api
 	token=$PC_API_TOKEN
@@ -518,6 +569,7 @@ stopped_writing() {
 }
 
 @test "pc-run: a reader that stops for a minute is no channel that hangs" {
+	not_sanitized pc-run
 	here
 	{
 		pc-run -c run.json -- sh -c 'head -c 3000000 /dev/zero' 2>err 3>&- ||
