@@ -218,6 +218,9 @@ cli_bad_option(int found, char *const argv[], const struct option *options)
 	const char letter[] = { '-', (char)optopt, '\0' };
 	const char *object = argv[optind - 1];
 
+	/* musl takes the value that is not there for one. */
+	if (object == NULL && optind > 1)
+		object = argv[optind - 2];
 	if (found == ':')
 		cli_fail(EXIT_NEVER, object, "needs a value");
 	for (; options->name != NULL; options++)
