@@ -387,7 +387,7 @@ inline queue_give_up() {
 	fi
 }
 
-/* --- lib/gateway.c, lib/requester.c ----------------------------------------- */
+/* --- lib/serving.c, lib/requester.c ----------------------------------------- */
 
 inline tell(says) {
 	d_step { told = says; waiting = false;
