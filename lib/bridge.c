@@ -397,7 +397,7 @@ restart_host(struct bridge *b)
 	const struct task *dead = b->allow.ended &&
 	    b->forward.status != RUN_STATUS_NEVER ? &b->allow : &b->forward;
 	struct buf lines = { 0 };
-	struct held *h = NULL;
+	struct held *h, *next;
 
 	/* Its words, its rules or its token will be wrong again. */
 	if (dead->status == RUN_STATUS_NEVER)
@@ -408,7 +408,9 @@ restart_host(struct bridge *b)
 	    "\"status\":%d", dead->name, dead->status);
 	task_drop(&b->r->tasks, &b->allow);
 	task_drop(&b->r->tasks, &b->forward);
-	while ((h = next_held(b, h)) != NULL) {
+	for (h = next_held(b, NULL); h != NULL; h = next) {
+		/* It may be let go. */
+		next = next_held(b, h);
 		if (h->answer.len > 0)
 			continue;
 		record_put_error(&lines, span_of(h->id), h->safe ? 502 : 504,

@@ -416,7 +416,6 @@ run_here() {
 }
 
 @test "pc-run: a sandbox that asks and never reports does not fill the host's memory" {
-	not_sanitized pc-run
 	mkfifo port
 	python3 - 3>&- <<-'END' >port &
 		import http.server
@@ -461,7 +460,11 @@ run_here() {
 	pid=$!
 	pids+=("$pid")
 	wait_until grep -q 'too many answers' events
-	[ "$(awk '/VmHWM/ { print $2 }' "/proc/$pid/status")" -lt 250000 ]
+	[[ $(command -v pc-run) == */san/* ]] ||
+	    [ "$(awk '/VmHWM/ { print $2 }' "/proc/$pid/status")" -lt 250000 ]
+	# What is under way then is answered by us, and not kept either.
+	kill -KILL "$(pgrep -x -P "$pid" pc-forward)"
+	wait_until grep -q '"restart"' events
 	kill "$pid"
 	ended "$pid" 143
 }
