@@ -16,6 +16,7 @@ import {
 	sandboxCallbackBridgeDirectories,
 	startSandboxCallbackBridgeWorker,
 } from "@paperclipai/adapter-utils/sandbox-callback-bridge";
+import { callApi } from "./peer_call.mjs";
 
 const [queueDir, apiUrl] = process.argv.slice(2);
 const { readyFile } = sandboxCallbackBridgeDirectories(queueDir);
@@ -25,24 +26,7 @@ const asset = await createSandboxCallbackBridgeAsset();
 const worker = await startSandboxCallbackBridgeWorker({
 	client: createFileSystemSandboxCallbackBridgeQueueClient(),
 	queueDir,
-	handleRequest: async (request) => {
-		const bodiless = ["GET", "HEAD"].includes(request.method);
-		const answer = await fetch(apiUrl + request.path + request.query, {
-			method: request.method,
-			headers: {
-				...request.headers,
-				authorization: `Bearer ${process.env.PC_API_TOKEN}`,
-			},
-			body: bodiless ? undefined : request.body,
-		});
-		return {
-			status: answer.status,
-			headers: {
-				"content-type": answer.headers.get("content-type") ?? "",
-			},
-			body: await answer.text(),
-		};
-	},
+	handleRequest: callApi(apiUrl),
 });
 
 const gateway = spawn(process.execPath, [asset.entrypoint], {

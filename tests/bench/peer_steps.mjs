@@ -23,6 +23,7 @@ import {
 	startSandboxCallbackBridgeServer,
 	startSandboxCallbackBridgeWorker,
 } from "@paperclipai/adapter-utils/sandbox-callback-bridge";
+import { callApi } from "./peer_call.mjs";
 
 const { channel, delayMs, local, remote, apiUrl } = JSON.parse(process.argv[2]);
 const runtimeDir = `${remote}/.paperclip-runtime/bench`;
@@ -58,23 +59,6 @@ const runner = {
 	},
 };
 
-async function handleRequest(request) {
-	const bodiless = ["GET", "HEAD"].includes(request.method);
-	const answer = await fetch(apiUrl + request.path + request.query, {
-		method: request.method,
-		headers: {
-			...request.headers,
-			authorization: `Bearer ${process.env.PC_API_TOKEN}`,
-		},
-		body: bodiless ? undefined : request.body,
-	});
-	return {
-		status: answer.status,
-		headers: { "content-type": answer.headers.get("content-type") ?? "" },
-		body: await answer.text(),
-	};
-}
-
 let prepared, asset, server, worker;
 
 const steps = {
@@ -96,7 +80,7 @@ const steps = {
 		worker = await startSandboxCallbackBridgeWorker({
 			client: createCommandManagedSandboxCallbackBridgeQueueClient(
 				{ runner, remoteCwd: remote, shellCommand: "sh" }),
-			queueDir, handleRequest,
+			queueDir, handleRequest: callApi(apiUrl),
 		});
 		return { baseUrl: server.baseUrl, token: bridgeToken,
 			gateway: server.pid };

@@ -262,7 +262,8 @@ class Peer(Way):
         if not shutil.which("node") or not shutil.which("npm"):
             raise Failed("node and npm are not installed")
         os.makedirs(folder, exist_ok=True)
-        for name in ("package.json", "package-lock.json", script):
+        for name in ("package.json", "package-lock.json", "peer_call.mjs",
+                     script):
             shutil.copy(os.path.join(HERE, name), folder)
         if not same_content(done, lock):
             run = subprocess.run(
