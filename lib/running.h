@@ -81,6 +81,9 @@ void words_add_each(struct run *r, struct wordlist *w, const char *option,
 /* The request line of a program in the sandbox, from its words. */
 int run_put_request(struct run *r, struct buf *out, const struct wordlist *w);
 
+/* A line of --dry-run: the words, and the request that input begins with. */
+void run_print_dry(struct run *r, const struct wordlist *w, struct span input);
+
 /* The words of our pc-exec there, to which options are added. */
 void run_exec_words(struct run *r, struct wordlist *w);
 
