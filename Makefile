@@ -128,9 +128,11 @@ bin/static/pc-tools-aarch64: $(MULTI:%=build/aarch64/%)
 	$(ARM)-gcc $(MULTIFLAGS) $(MULTILD) -o $@ $^ \
 	    $(STATICLIBS:%=$(ARMROOT)/usr/lib/$(ARM)/%)
 
+# Made anew: ar would keep what a unit that is no more has left in it.
 build/release/libpc.a: $(LIBOBJ)
-	$(AR) rcs $@ $^
 build/san/libpc.a: $(SANOBJ)
+build/release/libpc.a build/san/libpc.a build/fuzz/libpc.a:
+	rm -f $@
 	$(AR) rcs $@ $^
 
 build/release/%.o: %.c Makefile
@@ -204,7 +206,6 @@ build/san/unit/%: tests/unit/%.c build/san/libpc.a
 	$(CC) $(STD) $(CPPFLAGS) $(SANFLAGS) -o $@ $< build/san/libpc.a \
 	    $(LDLIBS) -lpthread
 build/fuzz/libpc.a: $(FUZZOBJ)
-	$(AR) rcs $@ $^
 build/fuzz/lib/%.o: lib/%.c Makefile
 	@mkdir -p $(@D)
 	clang $(STD) $(CPPFLAGS) $(FUZZFLAGS)fuzzer-no-link -c -o $@ $<

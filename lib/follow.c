@@ -15,6 +15,8 @@
 
 #define INPUT_PAUSE (1024 * 1024)	/* unwritten output: read no more */
 #define LAST_WORDS_MS 1000		/* for what is claimed, at the end */
+#define REPORT_MS 10			/* reports wait for a request to go with */
+#define REPORTS_MAX (16 * 1024)		/* or until they are so many bytes */
 
 struct follow {
 	struct drain *d;
@@ -23,6 +25,7 @@ struct follow {
 	struct lines lines;
 	int in, out;
 	int64_t look_at, sweep_at, silent_at;	/* monotonic; -1: never */
+	int64_t write_at;	/* what is in d->out; -1: nothing is */
 	bool looked;		/* at least once */
 	bool unannounced;	/* a look found what no event had told */
 	bool counting;		/* at the limit: watching claims go */
@@ -49,6 +52,7 @@ follow_open(struct follow *f, struct drain *d, int in, int out)
 	watch_folder(&f->watch, d->q, QUEUE_REQUESTS, WATCH_FOR_ARRIVED);
 	f->look_at = now;
 	f->sweep_at = now;
+	f->write_at = d->out.len > 0 ? now : -1;
 	f->silent_at = d->o->respond && d->o->keep_alive_ms > 0 ?
 	    now + d->o->keep_alive_ms : -1;
 }
@@ -190,16 +194,26 @@ count_claims(struct follow *f)
 	}
 }
 
+/* What is in d->out now is not to wait longer than ms. */
+static void
+write_within(struct follow *f, int64_t ms)
+{
+	f->write_at = clock_earlier(f->write_at, clock_mono_ms() + ms);
+}
+
 /* 0, or -1 when this drain must leave. */
 static int
 claim(struct follow *f)
 {
 	struct drain *d = f->d;
+	size_t before = d->out.len;
 	ssize_t taken = 0;
 
 	count_claims(f);
 	if (d->pending.count > 0)
 		taken = drain_take_all(d);
+	if (d->out.len > before)
+		write_within(f, 0);
 	if (taken == -1 && errno == ESTALE)
 		return -1;
 	if (taken == -1) {
@@ -234,12 +248,14 @@ answer(struct follow *f, struct span line)
 
 	if (line.n == 0 && f->d->o->echo) {
 		buf_add_char(&f->d->out, '\n');
+		write_within(f, 0);
 		return;
 	}
 	switch (respond_line(r, line, &f->d->out)) {
 	case RESPOND_REPORTED:
 		id_copy(r->record.id, id);
 		drain_forget(f->d, id);
+		write_within(f, f->d->out.len < REPORTS_MAX ? REPORT_MS : 0);
 		break;
 	case RESPOND_INVALID:
 		f->d->o->warn("stdin", r->record.fault);
@@ -287,6 +303,8 @@ write_some(struct follow *f)
 		return false;
 	}
 	drain_wrote(d, (size_t)n);
+	if (d->out.len == 0)
+		f->write_at = -1;
 	return true;
 }
 
@@ -295,14 +313,16 @@ static bool
 wait_and_serve(struct follow *f, const sigset_t *unblocked)
 {
 	struct drain *d = f->d;
+	bool writes = f->write_at != -1 && f->write_at <= clock_mono_ms();
 	struct pollfd fds[3] = {
-		{ .fd = f->out, .events = d->out.len > 0 ? POLLOUT : 0 },
+		{ .fd = f->out, .events = writes ? POLLOUT : 0 },
 		{ .fd = d->out.len < INPUT_PAUSE ? f->in : -1,
 		    .events = POLLIN },
 		{ .fd = f->watch.fd, .events = POLLIN },
 	};
-	int ms = clock_poll_timeout(clock_earlier(f->look_at,
-	    clock_earlier(f->sweep_at, f->silent_at)));
+	int ms = clock_poll_timeout(clock_earlier(
+	    writes ? -1 : f->write_at, clock_earlier(f->look_at,
+	    clock_earlier(f->sweep_at, f->silent_at))));
 	struct timespec ts = { ms / 1000, ms % 1000 * 1000000L };
 
 	if (ppoll(fds, 3, ms == -1 ? NULL : &ts, unblocked) == -1)

@@ -219,19 +219,20 @@ queue_is_current(const struct queue *q)
 
 /* Gives the finished temporary its name, unless that is taken (EEXIST). */
 static int
-publish_name(struct queue *q, int dir, const char *tmp, const char *name)
+publish_name(struct queue *q, int from, const char *tmp, int to,
+    const char *name)
 {
 	if (!q->no_rename_flags) {
-		if (rename_noreplace(dir, tmp, dir, name) == 0)
+		if (rename_noreplace(from, tmp, to, name) == 0)
 			return 0;
 		if (errno != ENOSYS)
 			return -1;
 		q->no_rename_flags = true;
 	}
-	if (linkat(dir, tmp, dir, name, 0) == -1)
+	if (linkat(from, tmp, to, name, 0) == -1)
 		return -1;
 	/* It is published; a sweep may have been faster. */
-	(void)unlinkat(dir, tmp, 0);
+	(void)unlinkat(from, tmp, 0);
 	return 0;
 }
 
@@ -251,16 +252,19 @@ open_temporary(struct queue *q, int dir, char *tmp, size_t size)
 	return -1;
 }
 
-/* A complete new file, or nothing: EEXIST when the name is taken. */
+/*
+ * A complete new file, or nothing: EEXIST when the name is taken.  Written in
+ * claimed/, where nobody waits for arrivals: who does would be woken twice.
+ */
 static int
 publish(struct queue *q, enum queue_folder where, const char *id,
     struct span content)
 {
+	int from = q->folder[QUEUE_CLAIMED], to = q->folder[where], fd, saved;
 	struct entry_name name = name_of(id);
-	int dir = q->folder[where], fd, saved;
 	char tmp[64];
 
-	fd = open_temporary(q, dir, tmp, sizeof(tmp));
+	fd = open_temporary(q, from, tmp, sizeof(tmp));
 	if (fd == -1)
 		return -1;
 	if (io_write_all(fd, content.p, content.n) == -1 ||
@@ -268,12 +272,12 @@ publish(struct queue *q, enum queue_folder where, const char *id,
 		io_close(fd);
 		goto fail;
 	}
-	if (close(fd) == -1 || publish_name(q, dir, tmp, name.text) == -1)
+	if (close(fd) == -1 || publish_name(q, from, tmp, to, name.text) == -1)
 		goto fail;
 	return 0;
 fail:
 	saved = errno;
-	unlinkat(dir, tmp, 0);
+	unlinkat(from, tmp, 0);
 	errno = saved;
 	return -1;
 }
