@@ -37,11 +37,13 @@ const EXPLAINED = [
   ['Proxy-Connection, which is no header of HTTP (RFC 9112 C.2.2), as close',
     ({ i, error, input }) => i > 0 && isClosed(error) &&
       /^proxy-connection:/im.test(input)],
-  ['a tab after a length or a coding, which RFC 9110 5.6.3 allows',
-    ({ error, input }) => (error === 'HPE_INVALID_CONTENT_LENGTH' &&
+  ['a tab after a length, a coding or an option, which RFC 9110 5.6.3 allows',
+    ({ i, error, input }) => (error === 'HPE_INVALID_CONTENT_LENGTH' &&
       /^content-length:[ \t]*[0-9]+ *\t/im.test(input)) ||
       (error === 'HPE_INVALID_TRANSFER_ENCODING' &&
-      /^transfer-encoding:[ \t]*chunked *\t/im.test(input))],
+      /^transfer-encoding:[ \t]*chunked *\t/im.test(input)) ||
+      (i > 0 && isClosed(error) &&
+      /^connection:[^\r\n]*keep-alive *\t/im.test(input))],
   ['a trailer heeded as a header; ours are dropped, as RFC 9110 6.5.1 has it',
     ({ r, i, error, partial, input }) =>
       /^transfer-encoding:[ \t]*chunked[ \t]*\r/im.test(input) &&
