@@ -31,6 +31,9 @@ const EXPLAINED = [
     ({ r }) => !http.METHODS.includes(r.method)],
   ['CONNECT, which Node hands to nobody; no rule can name its target',
     ({ r }) => r.method === 'CONNECT'],
+  ['the host of an absolute URL; ours is for target_canonicalise to judge',
+    ({ r, error }) => error === 'HPE_INVALID_URL' &&
+      /^https?:\/\//i.test(r.target)],
   ['what follows a request to upgrade; we do not, and RFC 9110 7.8 lets us',
     ({ i, error, input }) => i > 0 && error === undefined &&
       /^upgrade:/im.test(input)],
