@@ -34,6 +34,7 @@ SANFLAGS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 	   -fno-sanitize-recover=all
 LDLIBS   = -lnettle
 T        = 30s
+SEED     =
 ROUNDS   = 500
 JOBS     = $(shell nproc)
 # libFuzzer counts in seconds.
@@ -291,9 +292,9 @@ faults:
 fuzz:
 	tests/packages.sh $(FUZZPKG)
 	$(MAKE) -s -j$(JOBS) $(FUZZ) build/unit/http_take
-	tests/fuzz/run.sh $(SECONDS) $(JOBS) $(FUZZ)
+	SEED=$(SEED) tests/fuzz/run.sh $(SECONDS) $(JOBS) $(FUZZ)
 	node tests/fuzz/http-node.mjs build/unit/http_take $(SECONDS) \
-	    tests/fuzz/seeds/http build/corpus/http
+	    $(SEED:%=--seed %) tests/fuzz/seeds/http build/corpus/http
 
 interop:
 	tests/packages.sh $(INTEROPPKG)
