@@ -251,7 +251,7 @@ answer() {
 		[ "$(wc -l <<<"$output")" -eq 1 ]
 		[ -z "$(find q -type f)" ]
 	done
-	run -111 strace -qq -o trace -P "$PWD/q/requests" -e trace=openat \
+	run -111 strace -qq -o trace -P "$PWD/q/claimed" -e trace=openat \
 	    -e inject=openat:error=EMFILE pc-enqueue -q q -t 1s GET /x
 	[ "$output" = "pc-enqueue: q: Too many open files" ]
 	[ -z "$(find q -type f)" ]

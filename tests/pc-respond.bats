@@ -220,7 +220,7 @@ reports() {
 	strace -qq -o trace -e trace=write -e inject=write:signal=STOP:when=1 \
 	    pc-respond -q q <in >out 3>&- &
 	pids+=($!)
-	wait_until sh -c 'ls q/responses | grep -q tmp'
+	wait_until sh -c 'ls q/claimed | grep -q tmp'
 	responder=$(pgrep -P "${pids[0]}")
 	wait_until grep -q '^State:.*[Tt]' "/proc/$responder/status"
 	[ "$(line a 500 | pc-respond -q q | reports)" = "a false Resource temporarily unavailable" ]
