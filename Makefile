@@ -278,6 +278,7 @@ faults:
 	PATH="$$PWD/bin:$$PATH" tests/faults/run.py \
 	    --rounds $(if $(filter 500,$(ROUNDS)),200,$(ROUNDS))
 	PATH="$$PWD/bin:$$PATH" tests/faults/run.py --self-test
+	PATH="$$PWD/bin:$$PATH" prove -e bats tests/faults/minute.bats
 	PATH="$$PWD/bin:$$PATH" tests/faults/lock.py --rounds $(ROUNDS)
 	PATH="$$PWD/bin:$$PATH" tests/faults/lock.py --self-test
 	PATH="$$PWD/bin:$$PATH" tests/faults/tools.py \

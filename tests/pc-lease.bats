@@ -112,7 +112,7 @@ transition() {
 	action=("${action[@]/#ENV/$env}")
 	[ "${action[0]}" != acquire ] ||
 	    action=(acquire "$env" "${action[@]:1}")
-	had=$(pc-lease log --json | wc -l)
+	case $5 in 1|100) had=$(pc-lease log --json | wc -l) ;; esac
 	run "-$5" --separate-stderr pc-lease --json "${action[@]}"
 	[ "$5" -eq 0 ] || [ -n "$stderr" ] || [ "${action[0]}" = sweep ]
 	read -r after count <<<"$6"

@@ -571,23 +571,6 @@ stopped_writing() {
 	awk '{ if ($1 > 16000) exit 1 }' rss
 }
 
-@test "pc-run: a reader that stops for a minute is no channel that hangs" {
-	not_sanitized pc-run
-	here
-	{
-		pc-run -c run.json -- sh -c 'head -c 3000000 /dev/zero' 2>err 3>&- ||
-		    echo $? >code
-	} | {
-		dd bs=1 count=1 of=/dev/null status=none
-		# Longer than a channel may be silent.
-		read -r -t 62 <> <(:) || :
-		wc -c >count
-	}
-	cat err
-	[ ! -e code ]
-	[ "$(cat count)" -eq 2999999 ]
-}
-
 @test "pc-run: an asset is found by its key, whatever letters that has" {
 	mkdir skills
 	echo skill >skills/file
