@@ -253,9 +253,9 @@ lint:
 	    tests/*/*.sh) .ci/run
 
 # The second pass runs what is shipped: the sandbox's tools from the one
-# static file, the host's from bin/.  Tests wait most of their time, and so
-# two files at once, or as many as there are processors.
-PROVE    = prove -j$(JOBS) -f -o -e bats
+# static file, the host's from bin/.  Tests wait half of their time, and so
+# one file more at once than there are processors.
+PROVE    = prove -j$(shell expr $(JOBS) + 1) -f -o -e bats
 check:
 	tests/packages.sh $(CHECKPKG)
 	$(MAKE) -j$(JOBS) all san static $(UNIT) $(SANUNIT) $(BENCH) $(FAULTS)
