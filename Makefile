@@ -13,6 +13,7 @@
 # make faults     every process killed, every call failed, ROUNDS=500,
 #                 40 holders of a lock each time, and whole runs
 # make fuzz       every parser, T=30s each, and HTTP against Node's parser
+#                 SEED=N: with the numbers that a run with it had
 # make interop    against the published peers, in both roles
 # make model      the queue in Promela, every order of its steps, and mutants;
 #                 7 GB and some minutes, MODEL=--quick under one

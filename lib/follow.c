@@ -206,14 +206,11 @@ static int
 claim(struct follow *f)
 {
 	struct drain *d = f->d;
-	size_t before = d->out.len;
 	ssize_t taken = 0;
 
 	count_claims(f);
 	if (d->pending.count > 0)
 		taken = drain_take_all(d);
-	if (d->out.len > before)
-		write_within(f, 0);
 	if (taken == -1 && errno == ESTALE)
 		return -1;
 	if (taken == -1) {
@@ -370,6 +367,7 @@ run(struct follow *f, volatile sig_atomic_t *stop, const sigset_t *unblocked)
 {
 	struct drain *d = f->d;
 	struct sweep swept;
+	size_t printed;
 	int64_t now;
 
 	while (!*stop) {
@@ -386,8 +384,11 @@ run(struct follow *f, volatile sig_atomic_t *stop, const sigset_t *unblocked)
 				    &swept);
 			f->sweep_at = now + QUEUE_SWEEP_EVERY_MS;
 		}
+		printed = d->out.len;
 		if (!f->lost && claim(f) == -1)
 			return FOLLOW_SUPERSEDED;
+		if (d->out.len > printed)
+			write_within(f, 0);
 		if (!wait_and_serve(f, unblocked))
 			break;
 	}
